@@ -1,0 +1,98 @@
+/**
+ * The configuration of one deployment, as every process sees it: read once by cli/config.ts from
+ * `temporal.yaml`, checked, frozen. Secrets are references until the moment of use.
+ */
+import type { Address } from './ids.js';
+import type { TaskQueueName } from './ids.js';
+import type { WeiString } from './money.js';
+
+/** `env:NAME` or `file:PATH`: where a secret is, never the secret. */
+export type SecretRef = `env:${string}` | `file:${string}`;
+
+export const LAYERS = ['onboarding', 'health', 'service'] as const;
+export type LayerName = (typeof LAYERS)[number];
+
+/** Retries of one kind of side effect. Durations are milliseconds. */
+export interface RetryPolicyConfig {
+  readonly initialIntervalMs: number;
+  readonly backoffCoefficient: number;
+  readonly maximumIntervalMs: number;
+  /** 0 = until `scheduleToCloseMs`. */
+  readonly maximumAttempts: number;
+  readonly startToCloseMs: number;
+  readonly scheduleToCloseMs: number;
+}
+export const SIDE_EFFECTS = ['chain', 'ipfs', 'database', 'miner', 'oracle'] as const;
+export type SideEffect = (typeof SIDE_EFFECTS)[number];
+/** Handed to every workflow in its input: workflows read no files. */
+export type RetryPolicies = Readonly<Record<SideEffect, RetryPolicyConfig>>;
+
+export interface WorkerTuning {
+  readonly maxConcurrentWorkflowTasks: number;
+  readonly maxConcurrentActivities: number;
+  readonly maxCachedWorkflows: number;
+}
+
+export interface LayerConfig {
+  readonly chainId: number;
+  /** In order of preference. */
+  readonly rpcUrls: readonly string[];
+  /** Blocks on top of a receipt's before it counts as final; 0 = its own block is enough. */
+  readonly confirmations: number;
+  /** Signer of the engine's transactions on this layer. */
+  readonly signer: SecretRef;
+  /** By contract name, as generated in contracts/abi.ts. */
+  readonly contracts: Readonly<Record<string, Address>>;
+}
+
+export interface ModelConfig {
+  readonly name: string;
+  readonly pricePerTokenWei: WeiString;
+}
+
+export interface ApiKeyConfig {
+  readonly name: string;
+  /** Hex SHA-256 of the key. */
+  readonly sha256: string;
+  /** Sessions that the key may use; empty = every session. */
+  readonly sessions: readonly string[];
+}
+
+export interface OracleConfig {
+  readonly address: Address;
+  readonly url: string;
+  /** age recipient: oracles are the validators that sealed sessions are wrapped for. */
+  readonly recipient: string;
+}
+
+export interface EngineConfig {
+  readonly temporal: {
+    readonly address: string;
+    readonly namespace: string;
+    readonly apiKey: SecretRef | null;
+    readonly tls: boolean;
+    /** age identity that opens the codec's data keys, and the folder they lie in. */
+    readonly codec: { readonly identity: SecretRef; readonly keys: string };
+  };
+  readonly taskQueues: Readonly<Record<TaskQueueName, WorkerTuning>>;
+  readonly stickyTimeoutMs: number;
+  readonly retries: RetryPolicies;
+  readonly schedules: {
+    readonly healthEpoch: { readonly everyMs: number; readonly jitterMs: number };
+  };
+  readonly settlement: { readonly maxTasks: number; readonly maxAgeMs: number; readonly feeBps: number };
+  readonly layers: Readonly<Record<LayerName, LayerConfig>>;
+  readonly ipfs: { readonly apiUrl: string; readonly gatewayUrl: string; readonly timeoutMs: number };
+  readonly database: { readonly url: SecretRef };
+  readonly router: {
+    readonly host: string;
+    readonly port: number;
+    readonly apiKeys: readonly ApiKeyConfig[];
+    readonly maxPromptBytes: number;
+    readonly maxBodyBytes: number;
+    readonly firstTokenMs: number;
+  };
+  readonly models: readonly ModelConfig[];
+  readonly oracles: readonly OracleConfig[];
+  readonly quorum: number;
+}

@@ -1,0 +1,44 @@
+/** Nodes of the network: who they are, what they may do, and how one is chosen. */
+import type { Address, Cid } from './ids.js';
+
+export const NODE_ROLES = ['router', 'miner', 'oracle', 'validator', 'pool', 'quality'] as const;
+export type NodeRole = (typeof NODE_ROLES)[number];
+
+/** Same order as `enum NodeStatus` in contracts/src/onboarding/INodeRegistry.sol. */
+export const NODE_STATUSES = ['None', 'Pending', 'Active', 'Jailed', 'Exiting', 'Exited'] as const;
+export type NodeStatus = (typeof NODE_STATUSES)[number];
+
+/** Same order as `enum NodeKind` in contracts/src/health/INodePool.sol. */
+export const NODE_KINDS = ['None', 'Ephemeral', 'Reserved', 'Dedicated'] as const;
+export type NodeKind = (typeof NODE_KINDS)[number];
+
+/** A node as the registry on the onboarding layer knows it. */
+export interface RegisteredNode {
+  readonly address: Address;
+  readonly role: NodeRole;
+  readonly status: NodeStatus;
+  readonly stakeWei: bigint;
+  /** age recipient (`age1…`) that payloads for this node are wrapped for. */
+  readonly recipient: string;
+  readonly metadataCid: Cid;
+}
+
+/** What a miner says of itself, stored on IPFS and referenced by `metadataCid`. */
+export interface MinerMetadata {
+  readonly version: 1;
+  readonly address: Address;
+  readonly models: readonly string[];
+  /** Tasks at once. */
+  readonly capacity: number;
+}
+
+/** A miner that may be given work, with all that the choice depends on. */
+export interface Candidate {
+  readonly address: Address;
+  readonly recipient: string;
+  readonly models: readonly string[];
+  /** Last epoch's score, 0–10,000. */
+  readonly scoreBps: number;
+  /** 0–10. */
+  readonly level: number;
+}

@@ -1,0 +1,147 @@
+/** The task: one inference request, from acceptance to its named end. */
+import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
+import type { WeiString } from './money.js';
+import type { Verdict } from './verdict.js';
+
+export const TASK_STATES = [
+  'Queued',
+  'Assigned',
+  'Acked',
+  'Precommitted',
+  'Committed',
+  'Ended',
+] as const;
+export type TaskState = (typeof TASK_STATES)[number];
+
+/** How a task ended; every value but `completed` gives the whole reservation back. */
+export const TASK_OUTCOMES = [
+  'completed',
+  'no-quorum',
+  'expired',
+  'refused',
+  'cancelled',
+  'failed',
+  'disputed',
+] as const;
+export type TaskOutcome = (typeof TASK_OUTCOMES)[number];
+
+export interface ChatMessage {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/** A request in plain form: what a miner runs. Sealed, it travels as `Frame` and rests as age file. */
+export interface ChatRequest {
+  readonly model: string;
+  readonly messages: readonly ChatMessage[];
+  /** 1–4,096. */
+  readonly maxTokens: number;
+  /** 0–2; the engine fixes the sampling seed of a task, so that honest miners can be compared. */
+  readonly temperature: number;
+  readonly topP: number;
+}
+
+export interface TokenUsage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
+
+/** A result in plain form. Its canonical JSON is what `resultHash` covers. */
+export interface ChatResult {
+  readonly model: string;
+  readonly text: string;
+  readonly finishReason: 'stop' | 'length';
+  readonly usage: TokenUsage;
+}
+
+/** What is inside a frame of a stream, in plain form. */
+export type StreamEvent =
+  | { readonly type: 'delta'; readonly text: string }
+  | {
+      readonly type: 'end';
+      readonly finishReason: ChatResult['finishReason'];
+      readonly usage: TokenUsage;
+    };
+
+/** Signed before any result is revealed (EIP-712 `Precommit`). */
+export interface Precommitment {
+  readonly sessionId: SessionId;
+  readonly taskId: TaskId;
+  readonly miner: Address;
+  /** keccak256(abi.encode(sessionId, taskId, miner, resultHash, resultDigest, salt)). */
+  readonly precommitment: Hex;
+  readonly signature: Hex;
+}
+
+/** The reveal (EIP-712 `Commit`); it must hash to the precommitment. */
+export interface Commitment {
+  readonly sessionId: SessionId;
+  readonly taskId: TaskId;
+  readonly miner: Address;
+  /**
+   * Over the canonical JSON of {text, finishReason}: HMAC-SHA256 under the channel key where the
+   * session has one (equality shows, content does not), SHA-256 at level `open`.
+   */
+  readonly resultHash: Hex;
+  /** sha2-256 of the block at `resultCid`, the form the chain stores. */
+  readonly resultDigest: Hex;
+  readonly resultCid: Cid;
+  readonly usage: TokenUsage;
+  readonly salt: Hex;
+  readonly signature: Hex;
+}
+
+/** What a router hands to the session's workflow when it accepts a request. */
+export interface TaskSubmission {
+  readonly taskId: TaskId;
+  /** The request at rest. */
+  readonly requestCid: Cid;
+  readonly model: string;
+  /** Upper bound that the price is reserved for. */
+  readonly maxPromptTokens: number;
+  readonly maxTokens: number;
+  readonly seed: number;
+}
+
+/** What a router hands to the session's workflow when a task has ended. */
+export interface TaskCompletion {
+  readonly taskId: TaskId;
+  readonly outcome: TaskOutcome;
+  /** Evidence bundle on IPFS; absent when no miner had committed. */
+  readonly evidenceCid?: Cid;
+  /** Miners that are paid, in order of their addresses; empty unless `completed`. */
+  readonly paidMiners: readonly Address[];
+  /** Usage that is billed, of the agreed answer. */
+  readonly usage: TokenUsage;
+}
+
+/** The record of a finished task that settlement and export work on. */
+export interface SettledTask {
+  readonly sessionId: SessionId;
+  readonly taskId: TaskId;
+  /** Number of the task in its session, from 0: its bit in the chain's bitmap. */
+  readonly ordinal: number;
+  readonly outcome: TaskOutcome;
+  readonly requestCid: Cid;
+  readonly evidenceCid?: Cid;
+  /** Charged to the session: payments and fee. */
+  readonly chargeWei: WeiString;
+  readonly feeWei: WeiString;
+  readonly payments: readonly { readonly miner: Address; readonly amountWei: WeiString }[];
+}
+
+/** Everything needed to judge a task again, as one JSON document on IPFS. */
+export interface TaskEvidence {
+  readonly version: 1;
+  readonly sessionId: SessionId;
+  readonly taskId: TaskId;
+  readonly model: string;
+  readonly seed: number;
+  readonly requestCid: Cid;
+  /** Keyring of the session; absent at level `open`. */
+  readonly keyringCid?: Cid;
+  readonly primary: Address;
+  readonly precommitments: readonly Precommitment[];
+  readonly commitments: readonly Commitment[];
+  readonly verdict: Verdict;
+}
