@@ -16,7 +16,8 @@ export type Cid = string;
  * (SessionManager.sessionIdOf), so it is known before the first transaction.
  */
 export type SessionId = string;
-/** 0x and 64 hex digits: keccak256 of session id and idempotency key; equal requests are one task. */
+/** 0x and 64 hex digits: SHA-256 over session id and idempotency key (adapters/seal `taskIdOf`), so
+ * equal requests are one task and the client can compute it too. */
 export type TaskId = Hex;
 
 export function sameAddress(a: string, b: string): boolean {

@@ -1,0 +1,79 @@
+/** Bodies of the router's native API under `/api/v1`, shared by router, SDK and dashboard. */
+import type { Address, Hex } from './ids.js';
+import type { WeiString } from './money.js';
+import type { KeyringRef } from './sealing.js';
+
+/** `GET /api/v1/network`: what a client must know before it signs. */
+export interface NetworkInfo {
+  readonly version: string;
+  readonly chainId: number;
+  readonly contracts: {
+    readonly token: Address;
+    readonly sessionManager: Address;
+    readonly sessionPayment: Address;
+  };
+  readonly models: readonly { readonly name: string; readonly pricePerTokenWei: WeiString }[];
+  readonly feeBps: number;
+  readonly gatewayUrl: string;
+}
+
+/** `PUT /api/v1/sessions/:id/keyring`: the client's keyring at sealed levels. */
+export interface SetKeyringRequest {
+  readonly recipient: KeyringRef['recipient'];
+  /** age file, base64. */
+  readonly keyring: string;
+}
+
+/** Every error answer, also inside a stream. OpenAI clients read `message`, `type` and `code`. */
+export interface ErrorBody {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly type: string;
+    readonly param: null;
+    readonly details: Readonly<Record<string, string | number | boolean | null>>;
+    readonly requestId: string;
+  };
+}
+
+/** What oracles are asked to sign, `POST /v1/attest`. They recompute it from the evidence first. */
+export type AttestationRequest =
+  | { readonly kind: 'settle'; readonly batchCid: string }
+  | {
+      readonly kind: 'close-session';
+      readonly sessionId: string;
+      readonly chargedWei: WeiString;
+    }
+  | { readonly kind: 'report-epoch'; readonly evidenceCid: string }
+  | { readonly kind: 'admit-node'; readonly node: Address; readonly evidenceCid: string }
+  | {
+      readonly kind: 'jail-node' | 'release-node';
+      readonly node: Address;
+      readonly epoch: number;
+      readonly evidenceCid: string;
+    }
+  | {
+      readonly kind: 'enter-pool' | 'leave-pool';
+      readonly node: Address;
+      readonly evidenceCid: string;
+    };
+
+export type AttestationAnswer =
+  | { readonly signed: true; readonly oracle: Address; readonly signature: Hex }
+  | {
+      readonly signed: false;
+      readonly oracle: Address;
+      readonly reason: string;
+      /** For `settle`: tasks that the oracle judges otherwise. */
+      readonly disputed: readonly Hex[];
+    };
+
+/** Asked of one validator when result hashes differ, `POST /v1/judge`. */
+export interface JudgeRequest {
+  readonly sessionId: string;
+  readonly taskId: Hex;
+  /** Miners that were asked, those without an answer included. */
+  readonly asked: number;
+  readonly keyringCid: string | null;
+  readonly answers: readonly { readonly miner: Address; readonly resultCid: string }[];
+}

@@ -1,0 +1,78 @@
+/**
+ * The lease: how a router serves a session without an activity per step of a task. It is one
+ * heartbeating activity; when its heartbeat stops, the workflow gives the session, with its open
+ * tasks, to another router.
+ */
+import type { Address, Cid, SessionId, TaskId } from './ids.js';
+import type { Probe } from './health.js';
+import type { WeiString } from './money.js';
+import type { KeyringRef } from './sealing.js';
+import type { ReservedMiner, SessionPolicy } from './session.js';
+import type { TaskOutcome, TaskSubmission, TokenUsage } from './task.js';
+
+/** A task that was accepted and has not ended; a new lease holder dispatches it again. */
+export interface OpenTask extends TaskSubmission {
+  readonly ordinal: number;
+}
+
+/** All that a router needs to serve a session. */
+export interface LeaseInput {
+  readonly sessionId: SessionId;
+  /** Of the session's workflow, for its updates. */
+  readonly workflowId: string;
+  readonly owner: Address;
+  readonly policy: SessionPolicy;
+  readonly miners: readonly ReservedMiner[];
+  readonly validators: readonly ReservedMiner[];
+  /** `null` at level `open`. */
+  readonly keyring: KeyringRef | null;
+  readonly pricePerTokenWei: WeiString;
+  readonly openTasks: readonly OpenTask[];
+}
+
+/** Input of the update `submitTasks`: as many tasks as gathered in a few milliseconds. */
+export interface TaskBatch<T> {
+  readonly tasks: readonly T[];
+}
+
+/** Answer for each submitted task, in order. A known id answers as it did the first time. */
+export type SubmitAnswer =
+  | { readonly taskId: TaskId; readonly ordinal: number; readonly ended: TaskOutcome | null }
+  | { readonly taskId: TaskId; readonly refused: string };
+
+/** Answer for each completion, in order; recording a task twice changes nothing. */
+export interface CompleteAnswer {
+  readonly taskId: TaskId;
+  readonly outcome: TaskOutcome;
+  readonly chargeWei: WeiString;
+}
+
+/** The record that `GET …/tasks/:taskId` and the query `task` answer with. */
+export interface TaskRecord {
+  readonly taskId: TaskId;
+  readonly ordinal: number;
+  readonly state: 'Open' | 'Ended' | 'Settled';
+  readonly outcome: TaskOutcome | null;
+  readonly requestCid: Cid;
+  readonly evidenceCid: Cid | null;
+  readonly usage: TokenUsage | null;
+  readonly chargeWei: WeiString;
+  readonly settlementTx: string | null;
+}
+
+/** Activities that only a router process can run: it owns the miners' sockets. */
+export interface RouterActivities {
+  /** Serves the session until it is cancelled; heartbeats every second. */
+  holdLease(input: LeaseInput): Promise<void>;
+  /** Miners that are connected to this router now. */
+  listConnectedMiners(): Promise<readonly Address[]>;
+  /** Puts the same probes to every named miner that is connected, commit before reveal.
+   * @returns the CID of the `EpochEvidence`. */
+  runProbes(input: {
+    readonly epoch: number;
+    readonly miners: readonly Address[];
+    readonly probes: readonly Probe[];
+    readonly deadlineMs: number;
+  }): Promise<{ readonly evidenceCid: Cid; readonly answered: number }>;
+}
+
