@@ -48,6 +48,8 @@ export interface LayerConfig {
 export interface ModelConfig {
   readonly name: string;
   readonly pricePerTokenWei: WeiString;
+  /** GGUF file that this deployment's miners run; `null` where miners bring their own backend. */
+  readonly file: string | null;
 }
 
 export interface ApiKeyConfig {
@@ -65,6 +67,11 @@ export interface OracleConfig {
   readonly recipient: string;
 }
 
+/** A user's database that sessions may be exported to. */
+export interface SinkConfig {
+  readonly url: SecretRef;
+}
+
 export interface EngineConfig {
   readonly temporal: {
     readonly address: string;
@@ -80,9 +87,17 @@ export interface EngineConfig {
   readonly schedules: {
     readonly healthEpoch: { readonly everyMs: number; readonly jitterMs: number };
   };
-  readonly settlement: { readonly maxTasks: number; readonly maxAgeMs: number; readonly feeBps: number };
+  readonly settlement: {
+    readonly maxTasks: number;
+    readonly maxAgeMs: number;
+    readonly feeBps: number;
+  };
   readonly layers: Readonly<Record<LayerName, LayerConfig>>;
-  readonly ipfs: { readonly apiUrl: string; readonly gatewayUrl: string; readonly timeoutMs: number };
+  readonly ipfs: {
+    readonly apiUrl: string;
+    readonly gatewayUrl: string;
+    readonly timeoutMs: number;
+  };
   readonly database: { readonly url: SecretRef };
   readonly router: {
     readonly host: string;
@@ -90,9 +105,19 @@ export interface EngineConfig {
     readonly apiKeys: readonly ApiKeyConfig[];
     readonly maxPromptBytes: number;
     readonly maxBodyBytes: number;
+    /** Time a miner has for its first token, from dispatch. */
     readonly firstTokenMs: number;
+    /** age identity that opens what is sealed to the router, at level `link`. */
+    readonly identity: SecretRef;
+    /** The age recipient of that identity. */
+    readonly recipient: string;
   };
   readonly models: readonly ModelConfig[];
+  /** Folder of the embedding model that oracles judge answers with. */
+  readonly embedding: { readonly folder: string };
   readonly oracles: readonly OracleConfig[];
+  /** Oracles that must sign; at most as many as there are. */
   readonly quorum: number;
+  /** By name: what an export asks for. */
+  readonly sinks: Readonly<Record<string, SinkConfig>>;
 }
