@@ -101,6 +101,8 @@ export type TaskStreamEvent =
       readonly outcome: string;
       /** Miner whose answer is the agreed one; `null` without agreement. */
       readonly agreed: Address | null;
+      /** Of the agreed commitment: the client compares what it has opened with it. */
+      readonly resultHash?: Hex;
       /** Result of the agreed miner, when it is not the one that was streamed. */
       readonly resultCid: Cid | null;
       readonly resultCids: readonly Cid[];
