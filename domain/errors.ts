@@ -83,6 +83,7 @@ export const ERRORS = {
   PORT_TAKEN: entry(500, 'internal', 'the port is taken'),
   SERVER_FAILED: entry(500, 'internal', 'a server did not start'),
   DATA_IN_USE: entry(500, 'internal', 'the data folder is in use by another process'),
+  TEMPORAL_UNREACHABLE: entry(503, 'internal', 'Temporal could not be reached', true),
   JOB_FAILED: entry(500, 'internal', 'the job did not hold all it promised'),
   INVARIANT_BROKEN: entry(500, 'internal', 'an invariant does not hold'),
   INTERNAL: entry(500, 'internal', 'an internal error occurred', true),
