@@ -78,11 +78,7 @@ export const MESSAGE_TYPES = {
   /** [committee → SessionPayment] `charged` is the session's total when it closes. */
   CloseSession: fields(['sessionId', 'uint64'], ['charged', 'uint256']),
   /** [miner → router, oracles, SessionPayment] */
-  Precommit: fields(
-    ['sessionId', 'uint64'],
-    ['taskId', 'bytes32'],
-    ['precommitment', 'bytes32'],
-  ),
+  Precommit: fields(['sessionId', 'uint64'], ['taskId', 'bytes32'], ['precommitment', 'bytes32']),
   /** [miner → router, oracles, SessionPayment] */
   Commit: fields(
     ['sessionId', 'uint64'],

@@ -75,4 +75,3 @@ export interface RouterActivities {
     readonly deadlineMs: number;
   }): Promise<{ readonly evidenceCid: Cid; readonly answered: number }>;
 }
-

@@ -42,7 +42,7 @@ export function parseTokens(text: string): bigint {
     throw new EngineError('AMOUNT_INVALID', { expected: 'tokens, as in 100 or 0.5' });
   }
   const [, whole = '0', fraction = ''] = match;
-  return parseWei((BigInt(whole + fraction.padEnd(TOKEN_DECIMALS, '0'))).toString());
+  return parseWei(BigInt(whole + fraction.padEnd(TOKEN_DECIMALS, '0')).toString());
 }
 
 /** The protocol's share of `amountWei`, rounded down so that a fee never exceeds its rate. */
@@ -62,7 +62,6 @@ export interface MoneySummary {
 
 export function isBalanced(money: MoneySummary): boolean {
   return (
-    money.depositedWei ===
-    money.paidWei + money.refundedWei + money.slashedWei + money.heldWei
+    money.depositedWei === money.paidWei + money.refundedWei + money.slashedWei + money.heldWei
   );
 }

@@ -47,7 +47,10 @@ export interface BatchReceipt {
 /** Adds up a batch. Charges must equal payments and fees to the last wei, or it is a defect.
  * @throws INVARIANT_BROKEN — the sums of a task or of the batch do not close. */
 export function sumBatch(tasks: readonly SettledTask[]): BatchSums {
-  const charges = new Map<string, { sessionId: SessionId; word: number; mask: bigint; wei: bigint }>();
+  const charges = new Map<
+    string,
+    { sessionId: SessionId; word: number; mask: bigint; wei: bigint }
+  >();
   const payments = new Map<string, { miner: Address; wei: bigint }>();
   let feeWei = 0n;
   for (const task of tasks) {
@@ -62,7 +65,10 @@ export function sumBatch(tasks: readonly SettledTask[]): BatchSums {
     const charge = charges.get(key) ?? { sessionId: task.sessionId, word, mask: 0n, wei: 0n };
     const bit = 1n << BigInt(task.ordinal % 256);
     if ((charge.mask & bit) !== 0n) {
-      throw new EngineError('INVARIANT_BROKEN', { what: 'task twice in a batch', taskId: task.taskId });
+      throw new EngineError('INVARIANT_BROKEN', {
+        what: 'task twice in a batch',
+        taskId: task.taskId,
+      });
     }
     charge.mask |= bit;
     charge.wei += chargeWei;

@@ -4,12 +4,7 @@
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Hex, TaskId } from '../domain/ids.js';
-import type {
-  CompleteAnswer,
-  SubmitAnswer,
-  TaskBatch,
-  TaskRecord,
-} from '../domain/lease.js';
+import type { CompleteAnswer, SubmitAnswer, TaskBatch, TaskRecord } from '../domain/lease.js';
 import type { KeyringRef } from '../domain/sealing.js';
 import type { SessionView } from '../domain/session.js';
 import type { SettledTask, TaskCompletion, TaskSubmission } from '../domain/task.js';
@@ -24,10 +19,9 @@ export const WORKFLOWS = {
   exportSession: 'exportSession',
 } as const;
 
-export const submitTasksUpdate = defineUpdate<
-  readonly SubmitAnswer[],
-  [TaskBatch<TaskSubmission>]
->('submitTasks');
+export const submitTasksUpdate = defineUpdate<readonly SubmitAnswer[], [TaskBatch<TaskSubmission>]>(
+  'submitTasks',
+);
 
 export const completeTasksUpdate = defineUpdate<
   readonly CompleteAnswer[],
@@ -53,6 +47,7 @@ export const tasksQuery = defineQuery<readonly TaskRecord[]>('tasks');
 export const tasksEndedSignal = defineSignal<[readonly SettledTask[]]>('tasksEnded');
 
 /** Settlement → session: tasks whose batch is final on chain, or was disputed and is refunded. */
-export const tasksSettledSignal = defineSignal<
-  [{ readonly taskIds: readonly TaskId[]; readonly transaction: Hex | null }]
->('tasksSettled');
+export const tasksSettledSignal =
+  defineSignal<[{ readonly taskIds: readonly TaskId[]; readonly transaction: Hex | null }]>(
+    'tasksSettled',
+  );

@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { Address, Hex, TaskId } from '../../domain/ids.js';
+import { REMEMBERED_TASKS, SessionLedger, type LedgerTerms } from '../../domain/ledger.js';
+import type { SessionPolicy } from '../../domain/session.js';
+import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
+
+const POLICY: SessionPolicy = {
+  version: 1,
+  model: 'm',
+  redundancy: 3,
+  level: 'link',
+  priceCeilingWei: '100',
+  maxTasks: 100_000,
+  idleSeconds: 60,
+  taskSeconds: 60,
+};
+const MINERS: Address[] = ['0xaa', '0xbb', '0xcc'];
+const USAGE = { promptTokens: 10, completionTokens: 20 };
+const TRANSACTION: Hex = '0x01';
+
+function terms(depositedWei: bigint, policy: Partial<SessionPolicy> = {}): LedgerTerms {
+  return {
+    sessionId: '7',
+    policy: { ...POLICY, ...policy },
+    depositedWei,
+    pricePerTokenWei: 10n,
+    feeBps: 500,
+  };
+}
+
+function taskId(n: number): TaskId {
+  return `0x${n.toString(16).padStart(64, '0')}`;
+}
+
+function submission(n: number): TaskSubmission {
+  return {
+    taskId: taskId(n),
+    requestCid: `cid-${n}`,
+    model: 'm',
+    maxPromptTokens: 50,
+    maxTokens: 50,
+    seed: n,
+  };
+}
+
+function completion(n: number, changes: Partial<TaskCompletion> = {}): TaskCompletion {
+  return {
+    taskId: taskId(n),
+    outcome: 'completed',
+    evidenceCid: 'evidence',
+    paidMiners: MINERS,
+    usage: USAGE,
+    ...changes,
+  };
+}
+
+// 100 tokens × 10 wei × 3 miners + 5 %
+const RESERVATION = 3_150n;
+// 30 tokens × 10 wei × 3 miners + 5 %
+const CHARGE = 945n;
+
+test('ledger: reserves the worst case when it accepts, and charges the usage when it ends', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  assert.deepEqual(ledger.submit(submission(1), 0), { taskId: taskId(1), ordinal: 0, ended: null });
+  assert.equal(ledger.budget(0n).reservedWei, RESERVATION.toString());
+  const answer = ledger.complete(completion(1));
+  assert.equal(answer.chargeWei, CHARGE.toString());
+  assert.equal(ledger.budget(0n).reservedWei, '0');
+  assert.equal(ledger.budget(0n).chargedWei, CHARGE.toString());
+});
+
+test('ledger: refuses a task that the rest of the deposit does not cover, and keeps nothing of it', () => {
+  const ledger = new SessionLedger(terms(RESERVATION - 1n));
+  assert.deepEqual(ledger.submit(submission(1), 0), {
+    taskId: taskId(1),
+    refused: 'BUDGET_EXHAUSTED',
+  });
+  assert.equal(ledger.record(taskId(1)), null);
+  assert.equal(ledger.budget(0n).reservedWei, '0');
+});
+
+test('ledger: answers a repeated request with its first ordinal, and with its end once it has one', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 0);
+  assert.deepEqual(ledger.submit(submission(1), 9), { taskId: taskId(1), ordinal: 0, ended: null });
+  ledger.complete(completion(1));
+  assert.deepEqual(ledger.submit(submission(1), 9), {
+    taskId: taskId(1),
+    ordinal: 0,
+    ended: 'completed',
+  });
+  assert.equal(ledger.counts.accepted, 1);
+});
+
+test('ledger: refuses an idempotency key that comes with another request', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 0);
+  const other = { ...submission(1), requestCid: 'another' };
+  assert.deepEqual(ledger.submit(other, 0), { taskId: taskId(1), refused: 'IDEMPOTENCY_CONFLICT' });
+});
+
+test('ledger: takes no more tasks than the policy allows', () => {
+  const ledger = new SessionLedger(terms(1_000_000n, { maxTasks: 1 }));
+  ledger.submit(submission(1), 0);
+  assert.deepEqual(ledger.submit(submission(2), 0), {
+    taskId: taskId(2),
+    refused: 'BUDGET_EXHAUSTED',
+  });
+});
+
+test('ledger: charges a task once, however often its completion arrives', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 0);
+  ledger.complete(completion(1));
+  const again = ledger.complete(
+    completion(1, { usage: { promptTokens: 50, completionTokens: 50 } }),
+  );
+  assert.equal(again.chargeWei, CHARGE.toString());
+  assert.equal(ledger.chargedWei, CHARGE);
+});
+
+for (const outcome of ['no-quorum', 'expired', 'refused', 'cancelled', 'failed'] as const) {
+  test(`ledger: gives the whole reservation back when a task ends as ${outcome}`, () => {
+    const ledger = new SessionLedger(terms(10_000n));
+    ledger.submit(submission(1), 0);
+    const answer = ledger.complete(completion(1, { outcome }));
+    assert.deepEqual(answer, { taskId: taskId(1), outcome, chargeWei: '0' });
+    assert.equal(ledger.budget(0n).reservedWei, '0');
+    assert.equal(ledger.chargedWei, 0n);
+    assert.deepEqual(ledger.unsettled, []);
+  });
+}
+
+test('ledger: a completion dearer than its reservation ends as failed, free', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 0);
+  const greedy = completion(1, { usage: { promptTokens: 1_000, completionTokens: 1_000 } });
+  assert.deepEqual(ledger.complete(greedy), {
+    taskId: taskId(1),
+    outcome: 'failed',
+    chargeWei: '0',
+  });
+});
+
+test('ledger: a completion without evidence pays nobody', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 0);
+  const { evidenceCid: _, ...bare } = completion(1);
+  assert.equal(ledger.complete(bare).outcome, 'failed');
+  assert.equal(ledger.chargedWei, 0n);
+});
+
+test('ledger: a disputed task gives its charge back, a settled one keeps it', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  for (const n of [1, 2]) {
+    ledger.submit(submission(n), 0);
+    ledger.complete(completion(n));
+  }
+  ledger.settle([taskId(1)], TRANSACTION);
+  ledger.settle([taskId(2)], null);
+  assert.equal(ledger.chargedWei, CHARGE);
+  assert.equal(ledger.record(taskId(1))?.state, 'Settled');
+  assert.equal(ledger.record(taskId(2))?.outcome, 'disputed');
+  assert.deepEqual(ledger.unsettled, []);
+  ledger.settle([taskId(1)], null);
+  assert.equal(ledger.chargedWei, CHARGE, 'a settled task cannot be disputed afterwards');
+});
+
+test('ledger: expires only tasks that were accepted before the given time', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 100);
+  ledger.submit(submission(2), 200);
+  assert.deepEqual(ledger.expire(200), [taskId(1)]);
+  assert.equal(ledger.record(taskId(1))?.outcome, 'expired');
+  assert.equal(ledger.record(taskId(2))?.state, 'Open');
+});
+
+test('ledger: forgets old ended tasks but never one whose money is under way', () => {
+  const ledger = new SessionLedger(terms(1n << 100n));
+  ledger.submit(submission(0), 0);
+  ledger.complete(completion(0));
+  for (let n = 1; n <= REMEMBERED_TASKS + 10; n++) {
+    ledger.submit(submission(n), 0);
+    ledger.complete(completion(n, { outcome: 'failed' }));
+  }
+  assert.equal(ledger.record(taskId(1)), null);
+  assert.equal(ledger.record(taskId(0))?.outcome, 'completed');
+  assert.equal(ledger.records().length, REMEMBERED_TASKS);
+});
+
+/** Any history of a session: the properties below hold after every step of it. */
+const step = fc.oneof(
+  fc.record({ kind: fc.constant('submit' as const), n: fc.nat(20) }),
+  fc.record({
+    kind: fc.constant('complete' as const),
+    n: fc.nat(20),
+    outcome: fc.constantFrom('completed' as const, 'failed' as const, 'no-quorum' as const),
+    tokens: fc.nat(80),
+    paid: fc.nat(3),
+  }),
+  fc.record({ kind: fc.constant('settle' as const), n: fc.nat(20), isDisputed: fc.boolean() }),
+  fc.record({ kind: fc.constant('expire' as const), before: fc.nat(100) }),
+  fc.record({ kind: fc.constant('carry' as const) }),
+);
+
+test('ledger: never promises more than the deposit, and survives being carried, in any history', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), fc.nat(30_000), (steps, deposit) => {
+      let ledger = new SessionLedger(terms(BigInt(deposit)));
+      let now = 0;
+      for (const s of steps) {
+        now++;
+        if (s.kind === 'submit') ledger.submit(submission(s.n), now);
+        if (s.kind === 'complete') {
+          ledger.complete(
+            completion(s.n, {
+              outcome: s.outcome,
+              paidMiners: MINERS.slice(0, s.paid),
+              usage: { promptTokens: s.tokens, completionTokens: s.tokens },
+            }),
+          );
+        }
+        if (s.kind === 'settle') ledger.settle([taskId(s.n)], s.isDisputed ? null : TRANSACTION);
+        if (s.kind === 'expire') ledger.expire(s.before);
+        if (s.kind === 'carry') {
+          const before = [ledger.budget(0n), ledger.records(), ledger.counts];
+          const state = JSON.parse(JSON.stringify(ledger.state())) as ReturnType<
+            typeof ledger.state
+          >;
+          ledger = new SessionLedger(terms(BigInt(deposit)), state);
+          assert.deepEqual([ledger.budget(0n), ledger.records(), ledger.counts], before);
+        }
+        const { reservedWei, chargedWei } = ledger.budget(0n);
+        assert.ok(BigInt(reservedWei) >= 0n && BigInt(chargedWei) >= 0n);
+        assert.ok(BigInt(reservedWei) + BigInt(chargedWei) <= BigInt(deposit));
+        const sum = ledger
+          .records()
+          .reduce((total, record) => total + BigInt(record.chargeWei), 0n);
+        assert.equal(sum, BigInt(chargedWei), 'charges of the tasks add up to what is charged');
+        if (ledger.openTasks.length === 0) assert.equal(reservedWei, '0');
+      }
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { chooseMiners, sample } from '../../domain/choice.js';
+import { EngineError, ERRORS, findEngineError } from '../../domain/errors.js';
+import { sampleSize, scoreNode, solves } from '../../domain/health.js';
+import { parseSessionId, sessionOfWorkflowId, workflowIds } from '../../domain/ids.js';
+import { formatTokens, parseTokens, parseWei } from '../../domain/money.js';
+import type { Candidate } from '../../domain/node.js';
+import { buildProbes } from '../../domain/probes.js';
+import { parsePolicy } from '../../domain/session.js';
+
+const isCode = (code: string) => (error: unknown) =>
+  error instanceof EngineError && error.code === code;
+
+test('parseTokens and formatTokens: are inverse for every amount', () => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: 0n, max: 1n << 120n }), (wei) => {
+      assert.equal(parseTokens(formatTokens(wei)), wei);
+    }),
+  );
+});
+
+test('parseWei: refuses signs, fractions, leading zeros and amounts of 2^128 and above', () => {
+  for (const text of ['-1', '1.0', '01', '', 'x', '1e3', (1n << 128n).toString()]) {
+    assert.throws(() => parseWei(text), isCode('AMOUNT_INVALID'), text);
+  }
+  assert.equal(parseWei('0'), 0n);
+});
+
+test('sampleSize: gives the published figures for 95 % confidence', () => {
+  assert.equal(sampleSize(1_000_000, 100), 9_513); // 9,604 before the correction for a finite population
+  assert.equal(sampleSize(1_000), 278);
+  assert.equal(sampleSize(4), 4);
+  assert.equal(sampleSize(0), 0);
+});
+
+test('solves: finds an accepted phrase as whole words, whatever the case and punctuation', () => {
+  assert.ok(solves('The capital is PARIS.', ['paris']));
+  assert.ok(!solves('The comparison is fair', ['paris']));
+  assert.ok(solves('On Friday, at noon', ['monday', 'friday']));
+});
+
+test('scoreNode: weighs its parts to at most 10,000 and calls half of it healthy', () => {
+  const full = scoreNode('0x1', { livenessBps: 10_000, poiBps: 10_000, pouwBps: 10_000 });
+  assert.deepEqual([full.scoreBps, full.level, full.isHealthy], [10_000, 10, true]);
+  const silent = scoreNode('0x1', { livenessBps: 0, poiBps: 0, pouwBps: 0 });
+  assert.deepEqual([silent.scoreBps, silent.isHealthy], [0, false]);
+  const liar = scoreNode('0x1', { livenessBps: 10_000, poiBps: 0, pouwBps: 0 });
+  assert.equal(liar.isHealthy, false, 'being there is not enough');
+});
+
+test('chooseMiners: is reproducible from its seed and prefers high scores', () => {
+  const candidates: Candidate[] = Array.from({ length: 10 }, (_, i) => ({
+    address: `0x${i}`,
+    recipient: 'age1',
+    models: ['m'],
+    scoreBps: i === 0 ? 10_000 : 1_000,
+    level: 1,
+  }));
+  const chosen = chooseMiners(candidates, 3, 'seed');
+  assert.deepEqual(chooseMiners([...candidates].reverse(), 3, 'seed'), chosen);
+  assert.equal(new Set(chosen.map((c) => c.address)).size, 3);
+  let best = 0;
+  for (let i = 0; i < 500; i++) {
+    if (chooseMiners(candidates, 1, `s${i}`)[0]?.address === '0x0') best++;
+  }
+  // Weight 10,000 of 19,000: 52.6 %, ± 4 standard deviations.
+  assert.ok(best > 500 * 0.437 && best < 500 * 0.616, String(best));
+});
+
+test('sample: draws different items, all of them when asked for more', () => {
+  assert.deepEqual(sample([1, 2, 3], 9, 's').sort(), [1, 2, 3]);
+  assert.equal(new Set(sample([1, 2, 3, 4], 2, 's')).size, 2);
+});
+
+test('buildProbes: asks the same questions for the same seed, others for another', () => {
+  const of = (seed: string) => buildProbes({ seed, model: 'm', poi: 3, pouw: 3 });
+  assert.deepEqual(of('epoch:1'), of('epoch:1'));
+  assert.notDeepEqual(of('epoch:1'), of('epoch:2'));
+  const ids = of('epoch:1').map((probe) => probe.id);
+  assert.equal(new Set(ids).size, 6);
+  assert.ok(ids.every((id) => /^0x[0-9a-f]{64}$/.test(id)));
+});
+
+test('workflowIds.session: reads back to its chain and session', () => {
+  assert.deepEqual(sessionOfWorkflowId(workflowIds.session(31337, '42')), {
+    chainId: 31337,
+    sessionId: '42',
+  });
+  assert.equal(sessionOfWorkflowId('settle:31337'), undefined);
+});
+
+test('parseSessionId: refuses anything but a positive number below 2^63', () => {
+  for (const text of ['', '0', '-1', '1.5', '0x1', (1n << 63n).toString()]) {
+    assert.throws(() => parseSessionId(text), isCode('REQUEST_INVALID'), text);
+  }
+});
+
+test('parsePolicy: names the field and what was expected', () => {
+  const good = {
+    version: 1,
+    model: 'm',
+    redundancy: 3,
+    level: 'sealed',
+    priceCeilingWei: '5',
+    maxTasks: 10,
+    idleSeconds: 60,
+    taskSeconds: 60,
+  };
+  assert.deepEqual(parsePolicy(good), good);
+  const bad: [string, unknown][] = [
+    ['version', 2],
+    ['model', ''],
+    ['redundancy', 0],
+    ['redundancy', 1.5],
+    ['level', 'secret'],
+    ['priceCeilingWei', 5],
+    ['maxTasks', 100_001],
+    ['idleSeconds', 59],
+    ['taskSeconds', '60'],
+  ];
+  for (const [field, value] of bad) {
+    assert.throws(
+      () => parsePolicy({ ...good, [field]: value }),
+      (error) =>
+        isCode('POLICY_INVALID')(error) && (error as EngineError).details['field'] === field,
+      field,
+    );
+  }
+});
+
+test('EngineError: carries its row of the table and is found below other errors', () => {
+  const error = new EngineError('NO_MINERS', { asked: 3 });
+  assert.equal(error.status, ERRORS.NO_MINERS.status);
+  assert.match(error.message, /asked 3/);
+  assert.equal(findEngineError(new Error('outer', { cause: error })), error);
+  assert.equal(findEngineError(new Error('alone')), undefined);
+});

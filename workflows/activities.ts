@@ -1,0 +1,86 @@
+/**
+ * The activities as workflows see them: by kind of side effect, each with the retries that the
+ * configuration gives that kind. Types only: nothing of activities/ gets into the bundle.
+ */
+import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
+import type { ChainActivities } from '../activities/chain.js';
+import type { DatabaseActivities } from '../activities/database.js';
+import type { IpfsActivities } from '../activities/ipfs.js';
+import type { OracleActivities } from '../activities/oracles.js';
+import type { RetryPolicies, RetryPolicyConfig } from '../domain/config.js';
+import { TASK_QUEUES } from '../domain/ids.js';
+import type { RouterActivities } from '../domain/lease.js';
+
+/** Long activities heartbeat at least this often; one that is silent for longer is tried again. */
+const HEARTBEAT_TIMEOUT = '10s';
+/** A lease is found lost this soon after its router died. */
+export const LEASE_HEARTBEAT_TIMEOUT = '5s';
+
+export function chainActivities(retries: RetryPolicies): ChainActivities {
+  return proxyActivities<ChainActivities>({
+    ...optionsOf(retries.chain),
+    taskQueue: TASK_QUEUES.chain,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  });
+}
+
+export function ipfsActivities(retries: RetryPolicies): IpfsActivities {
+  return proxyActivities<IpfsActivities>({
+    ...optionsOf(retries.ipfs),
+    taskQueue: TASK_QUEUES.ipfs,
+  });
+}
+
+export function databaseActivities(retries: RetryPolicies): DatabaseActivities {
+  return proxyActivities<DatabaseActivities>({
+    ...optionsOf(retries.database),
+    taskQueue: TASK_QUEUES.database,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  });
+}
+
+export function oracleActivities(retries: RetryPolicies): OracleActivities {
+  return proxyActivities<OracleActivities>({
+    ...optionsOf(retries.oracle),
+    taskQueue: TASK_QUEUES.oracles,
+  });
+}
+
+/** Probes and questions to miners, run by any router. */
+export function minerActivities(
+  retries: RetryPolicies,
+): Pick<RouterActivities, 'runProbes' | 'listConnectedMiners'> {
+  return proxyActivities<RouterActivities>({
+    ...optionsOf(retries.miner),
+    taskQueue: TASK_QUEUES.routers,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  });
+}
+
+/** The lease of a session. It has no end of its own: the workflow cancels it, a dead router loses it.
+ * @param taskQueue - of one router, or the queue that all routers share. */
+export function leaseActivity(
+  taskQueue: string,
+  options: Pick<ActivityOptions, 'scheduleToStartTimeout' | 'retry'>,
+): Pick<RouterActivities, 'holdLease'> {
+  return proxyActivities<RouterActivities>({
+    taskQueue,
+    startToCloseTimeout: '365 days',
+    heartbeatTimeout: LEASE_HEARTBEAT_TIMEOUT,
+    cancellationType: 'TRY_CANCEL',
+    ...options,
+  });
+}
+
+function optionsOf(policy: RetryPolicyConfig): ActivityOptions {
+  return {
+    startToCloseTimeout: policy.startToCloseMs,
+    scheduleToCloseTimeout: policy.scheduleToCloseMs,
+    retry: {
+      initialInterval: policy.initialIntervalMs,
+      backoffCoefficient: policy.backoffCoefficient,
+      maximumInterval: policy.maximumIntervalMs,
+      ...(policy.maximumAttempts > 0 ? { maximumAttempts: policy.maximumAttempts } : {}),
+    },
+  };
+}

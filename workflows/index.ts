@@ -1,0 +1,7 @@
+/** Everything that a workflow worker runs; the entry of the bundle. */
+export { exportSession } from './export-session.js';
+export { healthEpoch } from './health-epoch.js';
+export { onboardMiner } from './onboard-miner.js';
+export { onboardUser } from './onboard-user.js';
+export { session } from './session.js';
+export { settlement } from './settlement.js';

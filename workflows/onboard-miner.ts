@@ -1,0 +1,59 @@
+/**
+ * `onboardMiner`: application → stake and registration on chain → first capability assessment →
+ * admission by the committee → pool. A miner that fails its assessment stays `Pending`, in no pool,
+ * and can take its stake back at once; the workflow says why it failed.
+ */
+import { ApplicationFailure } from '@temporalio/workflow';
+import type { RetryPolicies } from '../domain/config.js';
+import type { Address, Cid, Hex } from '../domain/ids.js';
+import type { NodeApplication } from '../domain/onboarding.js';
+import { buildProbes } from '../domain/probes.js';
+import { chainActivities, minerActivities, oracleActivities } from './activities.js';
+
+export interface OnboardMinerInput {
+  readonly application: NodeApplication;
+  /** Model that the assessment asks for. */
+  readonly model: string;
+  /** Milliseconds for all answers of the assessment. */
+  readonly deadlineMs: number;
+  readonly retries: RetryPolicies;
+}
+
+export interface OnboardMinerResult {
+  readonly node: Address;
+  readonly registrationTx: Hex;
+  readonly admissionTx: Hex;
+  readonly poolTx: Hex;
+  readonly evidenceCid: Cid;
+}
+
+export async function onboardMiner(input: OnboardMinerInput): Promise<OnboardMinerResult> {
+  const { application, retries } = input;
+  const node = application.node;
+  const chain = chainActivities(retries);
+  const oracles = oracleActivities(retries);
+
+  const registrationTx = await chain.registerNode(application);
+
+  const { evidenceCid, answered } = await minerActivities(retries).runProbes({
+    epoch: 0,
+    miners: [node],
+    probes: buildProbes({
+      seed: `admission:${node.toLowerCase()}`,
+      model: input.model,
+      poi: 1,
+      pouw: 1,
+    }),
+    deadlineMs: input.deadlineMs,
+  });
+  if (answered === 0) {
+    throw ApplicationFailure.nonRetryable('the miner answered no probe', 'MINER_FAILED', { node });
+  }
+
+  const admission = await oracles.collectAttestations({ kind: 'admit-node', node, evidenceCid });
+  const admissionTx = await chain.admitNode({ node, evidenceCid, signatures: admission });
+  const entry = await oracles.collectAttestations({ kind: 'enter-pool', node, evidenceCid });
+  const poolTx = await chain.enterPool({ node, evidenceCid, signatures: entry });
+
+  return { node, registrationTx, admissionTx, poolTx, evidenceCid };
+}
