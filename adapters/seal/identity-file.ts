@@ -23,19 +23,26 @@ export async function createIdentityFile(
  * @throws SECRET_MISSING — no such file.
  * @throws KEY_FILE_UNSAFE — others may read it, or it does not hold exactly one identity. */
 export async function readIdentityFile(path: string): Promise<IdentityPair> {
-  const text = new TextDecoder().decode(await readPrivateFile(path));
+  const pair = await parseIdentity(new TextDecoder().decode(await readPrivateFile(path)));
+  if (pair === undefined) throw unfit(path, 'one age identity');
+  return pair;
+}
+
+/** Finds the identity in the text of an identity file.
+ * @returns `undefined` where it does not hold exactly one. */
+export async function parseIdentity(text: string): Promise<IdentityPair | undefined> {
   const lines = text
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('#'));
   const [identity] = lines;
-  const recipient =
-    identity === undefined || lines.length > 1
-      ? undefined
-      : // The one error of `recipientOf` says less than the path does.
-        await recipientOf(identity).catch(() => undefined);
-  if (identity === undefined || recipient === undefined) throw unfit(path, 'one age identity');
-  return { identity, recipient };
+  if (identity === undefined || lines.length > 1) return undefined;
+  try {
+    return { identity, recipient: await recipientOf(identity) };
+  } catch {
+    // The one error of `recipientOf`: not an identity. Callers name the place it came from.
+    return undefined;
+  }
 }
 
 /** Draws an EVM key and writes it to a new file, mode 0600.
