@@ -1,0 +1,101 @@
+/** From the file's words to the engine's: durations in milliseconds, paths absolute. */
+import { dirname, resolve } from 'node:path';
+import type { SecretRef } from '../../domain/config.js';
+import { applyEnvironment, type Environment } from './environment.js';
+import { fileSchema, type FileContent } from './schema.js';
+import type { Settings } from './settings.js';
+import type { Source } from './source.js';
+
+/**
+ * Checks a file's content and applies the environment.
+ * @throws CONFIG_INVALID — with the path of the first key that is wrong.
+ */
+export function readSettings(source: Source, env: Environment): Settings {
+  const checked = fileSchema.safeParse(source.content);
+  if (!checked.success) throw source.firstError(checked.error);
+  const content = checked.data;
+  checkAcross(source, content);
+  const folder = dirname(resolve(source.file));
+  const { tls, ...temporal } = content.temporal;
+  const { timeout, ...ipfs } = content.ipfs;
+  const { firstToken, ...router } = content.router;
+  const { healthEpoch } = content.schedules;
+  const { maxAge, ...settlement } = content.settlement;
+  const file = (path: string) => resolve(folder, path);
+  const fileOrNull = (path: string | null) => (path === null ? null : file(path));
+  const secret = (ref: SecretRef): SecretRef =>
+    ref.startsWith('file:') ? `file:${file(ref.slice('file:'.length))}` : ref;
+  const secretOrNull = (ref: SecretRef | null) => (ref === null ? null : secret(ref));
+  const layer = (settings: FileContent['layers']['service']) => ({
+    ...settings,
+    signer: secretOrNull(settings.signer),
+  });
+  return {
+    temporal: applyEnvironment(
+      {
+        ...temporal,
+        apiKey: secretOrNull(temporal.apiKey),
+        codec: temporal.codec && {
+          identity: secret(temporal.codec.identity),
+          keys: file(temporal.codec.keys),
+        },
+      },
+      tls,
+      env,
+    ),
+    taskQueues: content.taskQueues,
+    stickyTimeoutMs: content.stickyTimeout,
+    retries: content.retries,
+    schedules: { healthEpoch: { everyMs: healthEpoch.every, jitterMs: healthEpoch.jitter } },
+    settlement: { ...settlement, maxAgeMs: maxAge },
+    layers: {
+      onboarding: layer(content.layers.onboarding),
+      health: layer(content.layers.health),
+      service: layer(content.layers.service),
+    },
+    ipfs: { ...ipfs, timeoutMs: timeout },
+    database: { url: secretOrNull(content.database.url) },
+    router: { ...router, identity: secretOrNull(router.identity), firstTokenMs: firstToken },
+    models: content.models.map((model) => ({ ...model, file: fileOrNull(model.file) })),
+    embedding: { folder: fileOrNull(content.embedding.folder) },
+    oracles: content.oracles,
+    quorum: content.quorum,
+    sinks: Object.fromEntries(
+      Object.entries(content.sinks).map(([key, sink]) => [key, { url: secret(sink.url) }]),
+    ),
+    servers: {
+      temporal: {
+        ...content.servers.temporal,
+        binary: fileOrNull(content.servers.temporal.binary),
+      },
+      ipfs: { binary: fileOrNull(content.servers.ipfs.binary) },
+      anvil: { binary: fileOrNull(content.servers.anvil.binary) },
+      postgres: { binary: fileOrNull(content.servers.postgres.binary) },
+    },
+  };
+}
+
+/** What no single field can see. */
+function checkAcross(source: Source, content: FileContent): void {
+  const { every, jitter } = content.schedules.healthEpoch;
+  if (jitter >= every) {
+    throw source.error(['schedules', 'healthEpoch', 'jitter'], 'less than the time between epochs');
+  }
+  for (const key of ['models', 'router.apiKeys'] as const) {
+    const list = key === 'models' ? content.models : content.router.apiKeys;
+    const twin = list.findIndex(({ name }, i) => list.findIndex((x) => x.name === name) < i);
+    if (twin >= 0)
+      throw source.error([...key.split('.'), twin, 'name'], 'a name that is not taken');
+  }
+  for (const [kind, policy] of Object.entries(content.retries)) {
+    if (policy.scheduleToCloseMs < policy.startToCloseMs) {
+      throw source.error(['retries', kind, 'scheduleToClose'], 'at least startToClose');
+    }
+    if (policy.maximumIntervalMs < policy.initialIntervalMs) {
+      throw source.error(['retries', kind, 'maximumInterval'], 'at least initialInterval');
+    }
+  }
+  if (content.oracles !== null && content.quorum > content.oracles.length) {
+    throw source.error(['quorum'], 'at most the number of oracles');
+  }
+}
