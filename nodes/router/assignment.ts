@@ -1,0 +1,189 @@
+/**
+ * One miner's part of one task: its state, and every check on what the miner says of it. What fails
+ * a check breaks protocol, and the miner is cut.
+ */
+import { precommitmentOf } from '../../adapters/chain/precommitment.js';
+import { recoverSigner } from '../../adapters/chain/sign.js';
+import { MAX_BLOCK_BYTES } from '../../adapters/ipfs/block-store.js';
+import { cidOf, digestOf } from '../../adapters/ipfs/cid.js';
+import type { SigningDomain } from '../../domain/attestation.js';
+import { EngineError, type ErrorCode } from '../../domain/errors.js';
+import { sameAddress, type Address, type SessionId, type TaskId } from '../../domain/ids.js';
+import type { Frame } from '../../domain/sealing.js';
+import type { Commitment, Precommitment } from '../../domain/task.js';
+import type { TaskMessage } from './miner-message.js';
+import type { MinerLink, TaskListener } from './socket.js';
+
+/** One frame carries at least one token; these are for the end and for empty deltas. */
+const SPARE_FRAMES = 64;
+/** Sealed base64 of one token is far below this; it bounds what a task may hold in memory. */
+const MAX_FRAME_CHARS_PER_TOKEN = 1_024;
+
+/** Facts of the task that the checks need. */
+export interface AssignmentFacts {
+  readonly sessionId: SessionId;
+  readonly taskId: TaskId;
+  readonly maxTokens: number;
+  readonly signingDomain: SigningDomain;
+}
+
+/** Told to the task, synchronously. */
+export interface AssignmentHooks {
+  onFrame(assignment: Assignment, frame: Frame): void;
+  onPrecommitted(assignment: Assignment): void;
+  onCommitted(assignment: Assignment): void;
+  onFailed(assignment: Assignment): void;
+}
+
+export class Assignment implements TaskListener {
+  readonly link: MinerLink;
+  readonly isPrimary: boolean;
+  readonly askedAt = Date.now();
+  state: 'Assigned' | 'Acked' | 'Precommitted' | 'Revealed' | 'Committed' | 'Failed' = 'Assigned';
+  failure: ErrorCode | null = null;
+  precommitment: Precommitment | null = null;
+  commitment: Commitment | null = null;
+  /** The block at `commitment.resultCid`. */
+  result: Uint8Array = new Uint8Array();
+  committedAt = 0;
+  /** Of the last sign of progress: the assignment itself, the ack, each frame. */
+  progressAt = Date.now();
+  isStreamEnded = false;
+
+  readonly #facts: AssignmentFacts;
+  readonly #hooks: AssignmentHooks;
+  #frames = 0;
+  #frameChars = 0;
+
+  constructor(link: MinerLink, isPrimary: boolean, facts: AssignmentFacts, hooks: AssignmentHooks) {
+    this.link = link;
+    this.isPrimary = isPrimary;
+    this.#facts = facts;
+    this.#hooks = hooks;
+  }
+
+  get miner(): Address {
+    return this.link.address;
+  }
+  get isAlive(): boolean {
+    return this.state !== 'Failed';
+  }
+  get hasPrecommitted(): boolean {
+    return this.precommitment !== null && this.isAlive;
+  }
+
+  /** Asks for the reveal; from here on a commitment is due. */
+  reveal(): void {
+    this.state = 'Revealed';
+    this.link.send({ type: 'reveal', taskId: this.#facts.taskId });
+  }
+
+  /** Gives the miner up, once. */
+  fail(code: ErrorCode): void {
+    if (this.state === 'Failed' || this.state === 'Committed') return;
+    this.state = 'Failed';
+    this.failure = code;
+    this.link.release(this.#facts.taskId);
+    this.#hooks.onFailed(this);
+  }
+
+  onGone(code: ErrorCode): void {
+    this.fail(code);
+  }
+
+  onMessage(message: TaskMessage): void {
+    try {
+      this.#accept(message);
+    } catch (cause) {
+      this.fail('MINER_PROTOCOL');
+      throw new EngineError('MINER_PROTOCOL', { miner: this.miner }, { cause });
+    }
+  }
+
+  #accept(message: TaskMessage): void {
+    switch (message.type) {
+      case 'ack':
+        this.#expect(this.state === 'Assigned', 'one ack');
+        this.state = 'Acked';
+        this.progressAt = Date.now();
+        return;
+      case 'frame':
+        return this.#acceptFrame(message.frame);
+      case 'precommit':
+        return this.#acceptPrecommit(message.precommitment);
+      case 'commit':
+        return this.#acceptCommit(message.commitment, message.result);
+      case 'fail':
+        return this.fail(message.code === 'BACKEND_FAILED' ? 'BACKEND_FAILED' : 'MINER_FAILED');
+    }
+  }
+
+  #acceptFrame(frame: Frame): void {
+    this.#expect(this.isPrimary, 'frames of the primary only');
+    this.#expect(this.state === 'Acked' && !this.isStreamEnded, 'frames after the ack');
+    this.#expect(frame.seq === this.#frames, 'frames without gaps');
+    this.#frames++;
+    this.#frameChars += frame.data.length;
+    const { maxTokens } = this.#facts;
+    const isWithinBounds =
+      this.#frames <= maxTokens + SPARE_FRAMES &&
+      this.#frameChars <= (maxTokens + SPARE_FRAMES) * MAX_FRAME_CHARS_PER_TOKEN;
+    this.#expect(isWithinBounds, 'no more frames than tokens');
+    this.isStreamEnded = frame.isLast;
+    this.progressAt = Date.now();
+    this.#hooks.onFrame(this, frame);
+  }
+
+  #acceptPrecommit(precommitment: Precommitment): void {
+    this.#expect(this.state === 'Acked', 'one precommitment, after the ack');
+    this.#expect(!this.isPrimary || this.isStreamEnded, 'the whole stream before');
+    this.#expectMine(precommitment);
+    const { sessionId, taskId } = precommitment;
+    const signer = recoverSigner(
+      'Precommit',
+      this.#facts.signingDomain,
+      { sessionId, taskId, precommitment: precommitment.precommitment },
+      precommitment.signature,
+    );
+    this.#expect(sameAddress(signer, this.miner), 'the signature of the miner');
+    this.precommitment = precommitment;
+    this.state = 'Precommitted';
+    this.#hooks.onPrecommitted(this);
+  }
+
+  #acceptCommit(commitment: Commitment, result: string): void {
+    this.#expect(this.state === 'Revealed', 'one commitment, after the reveal');
+    this.#expectMine(commitment);
+    const promised = this.precommitment?.precommitment.toLowerCase();
+    this.#expect(precommitmentOf(commitment) === promised, 'what was precommitted');
+    const block = Buffer.from(result, 'base64');
+    this.#expect(block.length <= MAX_BLOCK_BYTES, 'a result of one block');
+    const cid = cidOf(block);
+    this.#expect(cid === commitment.resultCid, 'the block of the CID');
+    this.#expect(digestOf(cid) === commitment.resultDigest.toLowerCase(), 'the digest of the CID');
+    const { sessionId, taskId, resultHash, resultDigest, usage, salt } = commitment;
+    const signer = recoverSigner(
+      'Commit',
+      this.#facts.signingDomain,
+      { sessionId, taskId, resultHash, resultDigest, ...usage, salt },
+      commitment.signature,
+    );
+    this.#expect(sameAddress(signer, this.miner), 'the signature of the miner');
+    this.commitment = commitment;
+    this.result = block;
+    this.committedAt = Date.now();
+    this.state = 'Committed';
+    this.link.release(taskId);
+    this.#hooks.onCommitted(this);
+  }
+
+  #expectMine(signed: { sessionId: SessionId; taskId: TaskId; miner: Address }): void {
+    const { sessionId, taskId } = this.#facts;
+    const isMine = signed.sessionId === sessionId && signed.taskId === taskId;
+    this.#expect(isMine && sameAddress(signed.miner, this.miner), 'its own task');
+  }
+
+  #expect(condition: boolean, expected: string): asserts condition {
+    if (!condition) throw new EngineError('MINER_PROTOCOL', { miner: this.miner, expected });
+  }
+}

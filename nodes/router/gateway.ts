@@ -1,0 +1,145 @@
+/**
+ * The session workflows, seen from a router. Temporal is named in this file only: its failures come
+ * out as the engine's, and its waits have deadlines.
+ */
+import {
+  isGrpcServiceError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+  type Client,
+  type WorkflowHandle,
+} from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
+import { workflowIds, type SessionId, type TaskId } from '../../domain/ids.js';
+import type { CompleteAnswer, SubmitAnswer, TaskRecord } from '../../domain/lease.js';
+import type { KeyringRef } from '../../domain/sealing.js';
+import type { OpenSessionRequest, SessionState, SessionView } from '../../domain/session.js';
+import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
+import {
+  awaitStateUpdate,
+  closeSessionUpdate,
+  completeTasksUpdate,
+  sessionQuery,
+  setKeyringUpdate,
+  submitTasksUpdate,
+  taskQuery,
+  tasksQuery,
+} from '../../workflows/messages.js';
+
+const QUERY_MS = 10_000;
+const UPDATE_MS = 30_000;
+/** Below the time after which the workflow answers a waiter in any case. */
+const SHARED_WAIT_MS = 15_000;
+
+/** What a router asks of sessions. All methods throw SESSION_NOT_FOUND for a session that was never
+ * opened, and INTERNAL when Temporal gives no answer. */
+export interface SessionGateway {
+  /** Starts the session; the same request twice is one session. */
+  start(request: OpenSessionRequest): Promise<void>;
+  view(sessionId: SessionId): Promise<SessionView>;
+  /** Waits until the session has left the states before `state`, or `waitMs` are over.
+   * @returns the session as it is then, whichever came first. */
+  awaitState(sessionId: SessionId, state: SessionState, waitMs: number): Promise<SessionView>;
+  /** @returns one answer a task, in order. */
+  submit(sessionId: SessionId, tasks: readonly TaskSubmission[]): Promise<readonly SubmitAnswer[]>;
+  /** @returns one answer a task, in order. */
+  complete(
+    sessionId: SessionId,
+    tasks: readonly TaskCompletion[],
+  ): Promise<readonly CompleteAnswer[]>;
+  setKeyring(sessionId: SessionId, keyring: KeyringRef): Promise<SessionView>;
+  close(sessionId: SessionId): Promise<SessionView>;
+  task(sessionId: SessionId, taskId: TaskId): Promise<TaskRecord | null>;
+  tasks(sessionId: SessionId): Promise<readonly TaskRecord[]>;
+}
+
+/** Opens the gateway on a Temporal client.
+ * @param deps - `startSession` starts the workflow with the deployment's configuration in its
+ *   input; starting one that runs must do nothing. */
+export function openSessionGateway(deps: {
+  readonly client: Client;
+  /** Of the service layer. */
+  readonly chainId: number;
+  readonly startSession: (request: OpenSessionRequest) => Promise<void>;
+}): SessionGateway {
+  const { client, chainId } = deps;
+
+  async function call<T>(
+    sessionId: SessionId,
+    timeoutMs: number,
+    ask: (handle: WorkflowHandle) => Promise<T>,
+  ): Promise<T> {
+    const handle = client.workflow.getHandle(workflowIds.session(chainId, sessionId));
+    try {
+      return await client.withDeadline(Date.now() + timeoutMs, () => ask(handle));
+    } catch (error) {
+      throw translate(error, sessionId);
+    }
+  }
+
+  const view = (sessionId: SessionId) =>
+    call(sessionId, QUERY_MS, (handle) => handle.query(sessionQuery));
+
+  // No update id of our own: the client makes one a call, so a retried RPC is one update, and the
+  // workflow answers for a known task as it did first. An id from the contents would be worse: it
+  // would bring back the old answer for a task that has ended since.
+  return {
+    async start(request) {
+      try {
+        await deps.startSession(request);
+      } catch (error) {
+        throw translate(error, request.sessionId);
+      }
+    },
+    view,
+    async awaitState(sessionId, state, waitMs) {
+      try {
+        // One id for all who wait at about the same time: a workflow takes ten updates at a time.
+        const updateId = `await:${state}:${Math.floor(Date.now() / SHARED_WAIT_MS)}`;
+        await call(sessionId, waitMs, (handle) =>
+          handle.executeUpdate(awaitStateUpdate, { args: [state], updateId }),
+        );
+      } catch (error) {
+        if (!(findEngineError(error)?.details['reason'] === 'deadline')) throw error;
+      }
+      return view(sessionId);
+    },
+    submit: (sessionId, tasks) =>
+      call(sessionId, UPDATE_MS, (handle) =>
+        handle.executeUpdate(submitTasksUpdate, { args: [{ tasks }] }),
+      ),
+    complete: (sessionId, tasks) =>
+      call(sessionId, UPDATE_MS, (handle) =>
+        handle.executeUpdate(completeTasksUpdate, { args: [{ tasks }] }),
+      ),
+    setKeyring: (sessionId, keyring) =>
+      call(sessionId, UPDATE_MS, (handle) =>
+        handle.executeUpdate(setKeyringUpdate, { args: [keyring] }),
+      ),
+    close: (sessionId) =>
+      call(sessionId, UPDATE_MS, (handle) => handle.executeUpdate(closeSessionUpdate)),
+    task: (sessionId, taskId) =>
+      call(sessionId, QUERY_MS, (handle) => handle.query(taskQuery, taskId)),
+    tasks: (sessionId) => call(sessionId, QUERY_MS, (handle) => handle.query(tasksQuery)),
+  };
+}
+
+function translate(error: unknown, sessionId: SessionId): EngineError {
+  const known = findEngineError(error);
+  if (known !== undefined) return known;
+  const options = { cause: error };
+  if (error instanceof WorkflowNotFoundError) {
+    return new EngineError('SESSION_NOT_FOUND', { sessionId }, options);
+  }
+  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
+    return new EngineError('INTERNAL', { sessionId, reason: 'deadline' }, options);
+  }
+  if (error instanceof WorkflowUpdateFailedError) {
+    const code = error.cause instanceof ApplicationFailure ? error.cause.type : undefined;
+    return new EngineError(isErrorCode(code) ? code : 'INTERNAL', { sessionId }, options);
+  }
+  const reason = isGrpcServiceError(error) ? 'Temporal could not be reached' : 'unknown';
+  return new EngineError('INTERNAL', { sessionId, reason }, options);
+}

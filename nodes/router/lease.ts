@@ -1,0 +1,49 @@
+/** The router's activities: the lease of a session, and what only the owner of the miners' sockets
+ * can do. They run on a Temporal worker inside the router's process. */
+import { Context } from '@temporalio/activity';
+import type { RouterActivities } from '../../domain/lease.js';
+import type { MinerHub } from './hub.js';
+import { runProbes, type ProbeDeps } from './probes.js';
+import type { Sessions } from './sessions.js';
+
+const HEARTBEAT_MS = 1_000;
+/** A lease that ends gives its running tasks so long. */
+export const DRAIN_MS = 15_000;
+
+/** Makes the activities for the router's own task queue, and for the one that routers share. */
+export function createRouterActivities(
+  deps: ProbeDeps & { readonly sessions: Sessions; readonly hub: MinerHub },
+): RouterActivities {
+  return {
+    async holdLease(lease) {
+      const context = Context.current();
+      const stop = heartbeat(context);
+      try {
+        const host = await deps.sessions.open(lease);
+        // Rejects when the workflow lets go, the worker shuts down, or the server gave us up: a new
+        // holder may be at work then, and both may finish a task, which is recorded once.
+        await context.cancelled.finally(() => deps.sessions.release(host, DRAIN_MS));
+      } finally {
+        stop();
+      }
+    },
+    async listConnectedMiners() {
+      return deps.hub.connected().map((miner) => miner.address);
+    },
+    async runProbes(input) {
+      const context = Context.current();
+      const stop = heartbeat(context);
+      try {
+        return await runProbes(input, deps, context.cancellationSignal);
+      } finally {
+        stop();
+      }
+    },
+  };
+}
+
+function heartbeat(context: Context): () => void {
+  context.heartbeat();
+  const timer = setInterval(() => context.heartbeat(), HEARTBEAT_MS);
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,39 @@
+/** What was recorded of a task before: by this router, another one, or long ago. */
+import { getJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
+import { EngineError } from '../../domain/errors.js';
+import type { Cid, SessionId, TaskId } from '../../domain/ids.js';
+import type { TaskEvidence, TaskOutcome } from '../../domain/task.js';
+import type { SessionGateway } from './gateway.js';
+import { conclude, NO_USAGE, type Conclusion } from './outcome.js';
+import { persist } from './retry.js';
+
+/** A task that the workflow knows. */
+export interface Recorded {
+  readonly requestCid: Cid;
+  /** Set when the workflow knew it before, and that it has ended. */
+  readonly ended: TaskOutcome | null;
+}
+
+/** Reads how a task ended, with the agreed answer out of its evidence.
+ * @throws TASK_NOT_FOUND — the workflow does not know it, or it has not ended.
+ * @throws as `BlockStore.get`, once `signal` is aborted. */
+export async function recall(
+  sessionId: SessionId,
+  taskId: TaskId,
+  deps: { readonly gateway: SessionGateway; readonly blockStore: BlockStore },
+  signal: AbortSignal,
+): Promise<Conclusion> {
+  const record = await deps.gateway.task(sessionId, taskId);
+  if (record === null || record.outcome === null) {
+    throw new EngineError('TASK_NOT_FOUND', { taskId });
+  }
+  const { outcome, evidenceCid, requestCid } = record;
+  // Written by a router of this deployment and re-hashed on reading, hence not parsed again.
+  const read = (cid: Cid) =>
+    persist(
+      (attempt) => getJson(deps.blockStore, cid, (v) => v as TaskEvidence, { signal: attempt }),
+      signal,
+    );
+  const evidence = evidenceCid === null ? null : await read(evidenceCid);
+  return conclude({ taskId, outcome, usage: record.usage ?? NO_USAGE }, requestCid, evidence);
+}

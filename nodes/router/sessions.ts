@@ -1,0 +1,108 @@
+/** The sessions whose leases this router holds. */
+import { openChannel } from '../../adapters/seal/channel.js';
+import { openKeyring } from '../../adapters/seal/keyring.js';
+import { EngineError } from '../../domain/errors.js';
+import type { SessionId } from '../../domain/ids.js';
+import type { LeaseInput } from '../../domain/lease.js';
+import { isClientSealed } from '../../domain/sealing.js';
+import { SessionHost } from './session-host.js';
+import type { ServiceDeps, SessionKeys } from './task-service.js';
+
+/** A session that is open but not held here may be on its way: a lease changes hands in seconds. */
+const LEASE_WAIT_MS = 6_000;
+const KEYRING_MS = 30_000;
+
+export interface SessionsDeps extends ServiceDeps {
+  /** The router's age identity: a reader of keyrings at level `link`. */
+  readonly identity: string;
+}
+
+export class Sessions {
+  readonly #deps: SessionsDeps;
+  readonly #hosts = new Map<SessionId, SessionHost>();
+  readonly #arrivals = new Set<() => void>();
+
+  constructor(deps: SessionsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Starts to serve a session. Called when its lease was obtained.
+   * @throws SEAL_NOT_RECIPIENT — the keyring of level `link` is not wrapped for this router.
+   * @throws as `BlockStore.get` — the keyring could not be read. */
+  async open(lease: LeaseInput): Promise<SessionHost> {
+    const keys = await this.#openKeys(lease);
+    // A lease that was lost and came back here: its tasks are open tasks of the new one.
+    await this.#hosts.get(lease.sessionId)?.drain(0);
+    const host = new SessionHost(lease, keys, this.#deps);
+    this.#hosts.set(lease.sessionId, host);
+    for (const arrived of this.#arrivals) arrived();
+    this.#deps.log('info', 'session leased', {
+      sessionId: lease.sessionId,
+      openTasks: lease.openTasks.length,
+    });
+    return host;
+  }
+
+  /** Stops to serve it, after its running tasks or the deadline. */
+  async release(host: SessionHost, drainMs: number): Promise<void> {
+    const { sessionId } = host.lease;
+    await host.drain(drainMs);
+    if (this.#hosts.get(sessionId) === host) this.#hosts.delete(sessionId);
+    this.#deps.log('info', 'session released', { sessionId });
+  }
+
+  get(sessionId: SessionId): SessionHost | undefined {
+    return this.#hosts.get(sessionId);
+  }
+
+  all(): readonly SessionHost[] {
+    return [...this.#hosts.values()];
+  }
+
+  /** Finds the session of a request.
+   * @throws SESSION_NOT_FOUND — it was never opened.
+   * @throws SESSION_NOT_OPEN — it takes no requests in its state.
+   * @throws ROUTER_LEASE_LOST — it is open, and another router holds it. */
+  async require(sessionId: SessionId): Promise<SessionHost> {
+    const here = this.#hosts.get(sessionId);
+    if (here !== undefined) return here;
+    const { state } = await this.#deps.gateway.view(sessionId);
+    if (state !== 'Open') throw new EngineError('SESSION_NOT_OPEN', { sessionId, state });
+    const arrived = await this.#arrival(sessionId);
+    if (arrived === undefined) throw new EngineError('ROUTER_LEASE_LOST', { sessionId });
+    return arrived;
+  }
+
+  #arrival(sessionId: SessionId): Promise<SessionHost | undefined> {
+    return new Promise((resolve) => {
+      const settle = (host: SessionHost | undefined) => {
+        clearTimeout(timer);
+        this.#arrivals.delete(check);
+        resolve(host);
+      };
+      const check = () => {
+        const host = this.#hosts.get(sessionId);
+        if (host !== undefined) settle(host);
+      };
+      const timer = setTimeout(() => settle(undefined), LEASE_WAIT_MS);
+      this.#arrivals.add(check);
+      check();
+    });
+  }
+
+  async #openKeys(lease: LeaseInput): Promise<SessionKeys> {
+    const { sessionId, keyring } = lease;
+    const { level } = lease.policy;
+    if (level === 'open') {
+      const channel = await openChannel({ sessionId, channelKey: null });
+      return { grant: { sessionId, level, keyring: null }, channel, identity: null };
+    }
+    if (keyring === null) throw new EngineError('INVARIANT_BROKEN', { what: 'a keyring' });
+    const signal = AbortSignal.timeout(KEYRING_MS);
+    const file = await this.#deps.blockStore.get(keyring.cid, { signal });
+    const grant = { sessionId, level, keyring: Buffer.from(file).toString('base64') };
+    if (isClientSealed(level)) return { grant, channel: null, identity: null };
+    const { channelKey, identity } = await openKeyring(file, this.#deps.identity);
+    return { grant, channel: await openChannel({ sessionId, channelKey }), identity };
+  }
+}

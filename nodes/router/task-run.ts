@@ -1,0 +1,280 @@
+/**
+ * One task over several miners: Queued · Assigned · Acked · Precommitted · Committed · Ended. All
+ * precommit before any reveals, so copying an answer is of no use; a miner that fails before the
+ * reveal is replaced, after it nobody is. Sessions and health probes run through here alike.
+ */
+import type { SigningDomain } from '../../domain/attestation.js';
+import type { ErrorCode } from '../../domain/errors.js';
+import type { Address, SessionId, TaskId } from '../../domain/ids.js';
+import type { Frame } from '../../domain/sealing.js';
+import type { Commitment, Precommitment, TaskState } from '../../domain/task.js';
+import { Assignment } from './assignment.js';
+import type { MinerLink } from './socket.js';
+
+/** Share of a task's time in which precommitments must arrive; the rest is for the commitments. */
+const PRECOMMIT_SHARE = 0.8;
+/** Once a majority has precommitted, the others get as long again, and never less than this. */
+const STRAGGLER_MS = 2_000;
+/** Once a majority has committed to one result, the others get this long. */
+const COMMIT_GRACE_MS = 500;
+const COMMIT_MS = 10_000;
+
+export interface RunPlan {
+  readonly sessionId: SessionId;
+  readonly taskId: TaskId;
+  readonly seed: number;
+  /** The request as a frame, or at rest. */
+  readonly body: { readonly request: Frame | null; readonly atRest?: string };
+  readonly maxTokens: number;
+  /** Miners that work on it at a time. */
+  readonly redundancy: number;
+  /** Precommitments without which nothing is revealed. */
+  readonly quorum: number;
+  /** One miner streams to the client. */
+  readonly hasPrimary: boolean;
+  /** Slow miners are waited for until the deadline, whatever the others did. */
+  readonly waitsForAll: boolean;
+  readonly deadlineMs: number;
+  /** Without an ack, a first frame or a further frame for so long, a miner is replaced. */
+  readonly firstTokenMs: number;
+}
+
+export interface RunPort {
+  readonly signingDomain: SigningDomain;
+  /** The miner to ask next, of those not asked yet; it knows the session already. */
+  next(asked: ReadonlySet<string>): MinerLink | undefined;
+  /** True while a miner that was not asked may still connect. */
+  mayCome(asked: ReadonlySet<string>): boolean;
+  /** Calls back when a miner has connected, until the returned function is called. */
+  onConnected(listener: () => void): () => void;
+  /** A primary was chosen, or another one took over and streams from the start. */
+  onPrimary(miner: Address): void;
+  onFrame(author: Address, frame: Frame): void;
+  /** A commitment that passed all checks, as soon as it did. */
+  onAnswer(answer: Answer): void;
+}
+
+/** What one miner committed to. */
+export interface Answer {
+  readonly miner: Address;
+  readonly precommitment: Precommitment;
+  readonly commitment: Commitment;
+  readonly result: Uint8Array;
+  readonly elapsedMs: number;
+}
+
+export interface RunResult {
+  readonly status: 'committed' | 'expired' | 'failed' | 'cancelled';
+  /** In the order in which they were asked. */
+  readonly answers: readonly Answer[];
+  readonly primary: Address | null;
+  /** Why, where nobody committed. */
+  readonly failure: ErrorCode | null;
+}
+
+export class TaskRun {
+  /** Settles once, never rejects. */
+  readonly done: Promise<RunResult>;
+  state: TaskState = 'Queued';
+
+  readonly #plan: RunPlan;
+  readonly #port: RunPort;
+  readonly #assignments: Assignment[] = [];
+  readonly #asked = new Set<string>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #startedAt = Date.now();
+  readonly #resolve: (result: RunResult) => void;
+  #stopListening: () => void = () => undefined;
+  #primary: Address | null = null;
+  #isWaitingForMiners = false;
+  #hasMajority = false;
+
+  constructor(plan: RunPlan, port: RunPort) {
+    this.#plan = plan;
+    this.#port = port;
+    let resolve: (result: RunResult) => void = () => undefined;
+    this.done = new Promise((settle) => {
+      resolve = settle;
+    });
+    this.#resolve = resolve;
+  }
+
+  /** Asks the first miners. Called once. */
+  start(): void {
+    this.state = 'Assigned';
+    this.#stopListening = this.#port.onConnected(() => this.#fill());
+    this.#after(this.#plan.deadlineMs * PRECOMMIT_SHARE, () => this.#closePrecommits());
+    this.#after(this.#plan.deadlineMs, () => this.#conclude());
+    this.#fill();
+  }
+
+  /** Ends the task without a result; the miners are told. */
+  cancel(): void {
+    this.#end('cancelled', null);
+  }
+
+  get #alive(): Assignment[] {
+    return this.#assignments.filter((a) => a.isAlive);
+  }
+  get #takesMiners(): boolean {
+    return this.state === 'Assigned' || this.state === 'Acked';
+  }
+
+  #fill(): void {
+    if (!this.#takesMiners) return;
+    while (this.#alive.length < this.#plan.redundancy) {
+      const link = this.#port.next(this.#asked);
+      if (link === undefined) break;
+      this.#ask(link);
+    }
+    if (this.#alive.length < this.#plan.quorum) this.#awaitMiners();
+  }
+
+  #ask(link: MinerLink): void {
+    const { sessionId, taskId, seed, body, maxTokens, deadlineMs, hasPrimary } = this.#plan;
+    const isPrimary = hasPrimary && !this.#alive.some((a) => a.isPrimary);
+    const { signingDomain } = this.#port;
+    const facts = { sessionId, taskId, maxTokens, signingDomain };
+    const assignment = new Assignment(link, isPrimary, facts, {
+      onFrame: (a, frame) => {
+        this.state = 'Acked';
+        this.#port.onFrame(a.miner, frame);
+      },
+      onPrecommitted: () => this.#checkPrecommits(),
+      onCommitted: (a) => this.#checkCommits(a),
+      onFailed: () => this.#onFailed(),
+    });
+    this.#asked.add(link.address.toLowerCase());
+    this.#assignments.push(assignment);
+    if (isPrimary) {
+      this.#primary = link.address;
+      this.#port.onPrimary(link.address);
+    }
+    const leftMs = deadlineMs * PRECOMMIT_SHARE - (Date.now() - this.#startedAt);
+    link.listen(taskId, assignment);
+    link.send({
+      type: 'assign',
+      task: { sessionId, taskId, ...body, seed, isPrimary, deadlineMs: Math.round(leftMs) },
+    });
+    this.#watchProgress(assignment, this.#plan.firstTokenMs);
+  }
+
+  /** One timer an assignment: it looks whether there was progress, and comes back when that is due. */
+  #watchProgress(assignment: Assignment, inMs: number): void {
+    this.#after(inMs, () => {
+      const { state, isPrimary, isStreamEnded, progressAt } = assignment;
+      const isDue = state === 'Assigned' || (state === 'Acked' && isPrimary && !isStreamEnded);
+      if (!isDue) return;
+      const leftMs = progressAt + this.#plan.firstTokenMs - Date.now();
+      if (leftMs > 0) this.#watchProgress(assignment, leftMs);
+      else this.#drop(assignment, 'MINER_TIMEOUT');
+    });
+  }
+
+  #drop(assignment: Assignment, code: ErrorCode): void {
+    assignment.link.send({ type: 'cancel', taskId: this.#plan.taskId });
+    assignment.fail(code);
+  }
+
+  #awaitMiners(): void {
+    if (!this.#port.mayCome(this.#asked)) return this.#end('failed', null);
+    if (this.#isWaitingForMiners) return;
+    this.#isWaitingForMiners = true;
+    this.#after(this.#plan.firstTokenMs, () => {
+      this.#isWaitingForMiners = false;
+      if (this.#takesMiners && this.#alive.length < this.#plan.quorum) this.#end('failed', null);
+    });
+  }
+
+  #onFailed(): void {
+    if (this.#takesMiners) {
+      this.#fill();
+      this.#checkPrecommits();
+    } else if (this.state === 'Precommitted') this.#checkCommits();
+  }
+
+  #checkPrecommits(): void {
+    if (!this.#takesMiners) return;
+    const alive = this.#alive;
+    const precommitted = alive.filter((a) => a.hasPrecommitted).length;
+    if (precommitted >= this.#plan.quorum && precommitted === alive.length) this.#reveal();
+    else if (precommitted >= this.#plan.quorum && !this.#plan.waitsForAll && !this.#hasMajority) {
+      this.#hasMajority = true;
+      const elapsedMs = Date.now() - this.#startedAt;
+      this.#after(Math.max(STRAGGLER_MS, elapsedMs), () => this.#closePrecommits());
+    }
+  }
+
+  /** Whoever has not precommitted by now is out, and nobody is asked in its place. */
+  #closePrecommits(): void {
+    if (!this.#takesMiners) return;
+    const isQuorum = this.#alive.filter((a) => a.hasPrecommitted).length >= this.#plan.quorum;
+    if (!isQuorum) return this.#end('expired', 'MINER_TIMEOUT');
+    this.state = 'Precommitted';
+    for (const late of this.#alive.filter((a) => !a.hasPrecommitted)) {
+      this.#drop(late, 'MINER_TIMEOUT');
+    }
+    this.#reveal();
+  }
+
+  #reveal(): void {
+    this.state = 'Precommitted';
+    this.#after(COMMIT_MS, () => this.#conclude());
+    for (const assignment of this.#alive) assignment.reveal();
+  }
+
+  #checkCommits(committed?: Assignment): void {
+    if (committed !== undefined) this.#port.onAnswer(answerOf(committed));
+    const alive = this.#alive;
+    const answers = alive.filter((a) => a.state === 'Committed');
+    if (answers.length === alive.length) this.#conclude();
+    else if (!this.#plan.waitsForAll && committed !== undefined) {
+      const same = answers.filter(
+        (a) => a.commitment?.resultHash === committed.commitment?.resultHash,
+      );
+      if (same.length === this.#plan.quorum) this.#after(COMMIT_GRACE_MS, () => this.#conclude());
+    }
+  }
+
+  #conclude(): void {
+    if (this.#assignments.some((a) => a.state === 'Committed')) {
+      this.state = 'Committed';
+      this.#end('committed', null);
+    } else {
+      const isTimeUp = this.#alive.length > 0;
+      this.#end(isTimeUp ? 'expired' : 'failed', isTimeUp ? 'MINER_TIMEOUT' : null);
+    }
+  }
+
+  #end(status: RunResult['status'], failure: ErrorCode | null): void {
+    if (this.state === 'Ended') return;
+    this.state = 'Ended';
+    this.#stopListening();
+    for (const timer of this.#timers) clearTimeout(timer);
+    const answers = this.#assignments.filter((a) => a.state === 'Committed').map(answerOf);
+    for (const open of this.#alive.filter((a) => a.state !== 'Committed')) {
+      this.#drop(open, 'MINER_TIMEOUT');
+    }
+    const firstFailure = this.#assignments.find((a) => a.failure !== null)?.failure;
+    this.#resolve({
+      status,
+      answers,
+      primary: this.#primary,
+      failure: status === 'committed' ? null : (failure ?? firstFailure ?? 'NO_MINERS'),
+    });
+  }
+
+  #after(ms: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      if (this.state !== 'Ended') act();
+    }, ms);
+    this.#timers.add(timer);
+  }
+}
+
+function answerOf(assignment: Assignment): Answer {
+  const { miner, precommitment, commitment, result, committedAt, askedAt } = assignment;
+  if (precommitment === null || commitment === null) throw new TypeError('not committed');
+  return { miner, precommitment, commitment, result, elapsedMs: committedAt - askedAt };
+}

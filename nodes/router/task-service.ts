@@ -1,0 +1,333 @@
+/**
+ * One task of a session from dispatch to record. Order matters here: miners are asked first, the
+ * record follows in parallel, and the last event waits for both.
+ */
+import type { Channel } from '../../adapters/seal/channel.js';
+import { seedOf } from '../../adapters/seal/task-id.js';
+import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
+import { cidOf } from '../../adapters/ipfs/cid.js';
+import type { SigningDomain } from '../../domain/attestation.js';
+import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
+import type { Address, Cid, TaskId } from '../../domain/ids.js';
+import type { CompleteAnswer, LeaseInput, OpenTask, SubmitAnswer } from '../../domain/lease.js';
+import type { Log } from '../../domain/log.js';
+import type { Frame } from '../../domain/sealing.js';
+import type { TaskCompletion, TaskEvidence, TaskSubmission } from '../../domain/task.js';
+import type { SessionGrant } from '../../domain/wire.js';
+import { Batcher, UpdateLane } from './batcher.js';
+import { Dispatch } from './dispatch.js';
+import type { SessionGateway } from './gateway.js';
+import type { MinerHub } from './hub.js';
+import type { Judge } from './judge.js';
+import {
+  completionOf,
+  completionOfNothing,
+  conclude,
+  endOf,
+  judgeAnswers,
+  type Conclusion,
+} from './outcome.js';
+import { recall, type Recorded } from './recall.js';
+import { persist } from './retry.js';
+import { TaskRun, type RunPlan, type RunResult } from './task-run.js';
+import type { TaskStream } from './task-stream.js';
+
+/** The request is sealed and recorded once the first frame is on its way, or after this. */
+const RECORD_DELAY_MS = 20;
+/** On top of a task's own time, for its evidence to reach IPFS. */
+const EVIDENCE_MS = 60_000;
+
+export interface ServiceDeps {
+  readonly hub: MinerHub;
+  readonly blockStore: BlockStore;
+  readonly gateway: SessionGateway;
+  readonly judge: Judge;
+  readonly signingDomain: SigningDomain;
+  readonly firstTokenMs: number;
+  readonly log: Log;
+}
+
+/** What the router holds of a session's keys. */
+export interface SessionKeys {
+  readonly grant: SessionGrant;
+  /** `null` at client-sealed levels: the router only relays. */
+  readonly channel: Channel | null;
+  /** age identity of what is at rest; only at level `link`. */
+  readonly identity: string | null;
+}
+
+/** A request as it is dispatched. */
+export interface TaskRequest {
+  readonly taskId: TaskId;
+  readonly maxPromptTokens: number;
+  readonly maxTokens: number;
+  readonly frame: Frame;
+  /** Equal for equal requests; `null` where only the client can compare them. */
+  readonly fingerprint: string | null;
+  /** Makes the block that is pinned as the request at rest. */
+  readonly atRest: () => Promise<Uint8Array>;
+}
+
+type Bounds = Pick<TaskSubmission, 'maxPromptTokens' | 'maxTokens' | 'seed'>;
+
+/** The tasks of one session, each served on its own. */
+export class TaskService {
+  readonly #lease: LeaseInput;
+  readonly #keys: SessionKeys;
+  readonly #deps: ServiceDeps;
+  readonly #dispatch: Dispatch;
+  readonly #lost = new AbortController();
+  readonly #submissions: Batcher<TaskSubmission, SubmitAnswer>;
+  readonly #completions: Batcher<TaskCompletion, CompleteAnswer>;
+  readonly #runs = new Set<TaskRun>();
+  /** After a refusal the record comes first again, until a task is accepted: an exhausted session
+   * must not get first tokens for nothing. */
+  #isStrained = false;
+
+  constructor(lease: LeaseInput, keys: SessionKeys, deps: ServiceDeps) {
+    this.#lease = lease;
+    this.#keys = keys;
+    this.#deps = deps;
+    const { gateway, hub } = deps;
+    const { sessionId, miners, policy } = lease;
+    this.#dispatch = new Dispatch(miners, policy.model, (address) => hub.find(address));
+    const lane = new UpdateLane();
+    const { signal } = this.#lost;
+    this.#submissions = new Batcher((tasks) => gateway.submit(sessionId, tasks), lane, signal);
+    this.#completions = new Batcher((tasks) => gateway.complete(sessionId, tasks), lane, signal);
+  }
+
+  /** Call before a request is taken on.
+   * @throws NO_MINERS — too few reserved miners are connected for a majority. */
+  requireMiners(): void {
+    const { available } = this.#dispatch;
+    if (available < this.#quorum) throw new EngineError('NO_MINERS', { available });
+  }
+
+  /** Serves a new request; its events go to `stream`.
+   * @throws EngineError — it was not recorded, so it may be sent again. */
+  async run(stream: TaskStream, request: TaskRequest): Promise<Conclusion> {
+    const bounds = { ...request, seed: seedOf(request.taskId) };
+    const body = { request: request.frame };
+    const recording = this.#isStrained
+      ? await this.#record(request, bounds.seed)
+      : firstFrame(stream).then(() => this.#record(request, bounds.seed));
+    return this.#serve(stream, request.taskId, bounds, body, recording);
+  }
+
+  /** Serves a task again that another router had accepted, from its request at rest. */
+  async resume(stream: TaskStream, task: OpenTask): Promise<Conclusion> {
+    const { taskId, requestCid } = task;
+    const deadline = AbortSignal.any([this.#lost.signal, AbortSignal.timeout(this.#taskMs)]);
+    let block: Uint8Array;
+    try {
+      block = await persist((signal) => this.#deps.blockStore.get(requestCid, { signal }), deadline);
+    } catch (error) {
+      if (this.#lost.signal.aborted) throw error;
+      // Accepted, but its content never came to rest: the session gets its money back.
+      this.#deps.log('error', 'request of an open task missing', { taskId });
+      return this.#finish(stream, completionOfNothing(taskId, 'failed'), null, requestCid, null);
+    }
+    const body = { request: null, atRest: Buffer.from(block).toString('base64') };
+    return this.#serve(stream, taskId, task, body, { requestCid, ended: null });
+  }
+
+  /** Stops everything: what is not recorded stays open in the workflow, for the next router. */
+  abort(): void {
+    this.#lost.abort();
+    for (const run of this.#runs) run.cancel();
+  }
+
+  get #quorum(): number {
+    return Math.floor(this.#lease.policy.redundancy / 2) + 1;
+  }
+
+  get #taskMs(): number {
+    return this.#lease.policy.taskSeconds * 1_000;
+  }
+
+  async #serve(
+    stream: TaskStream,
+    taskId: TaskId,
+    bounds: Bounds,
+    body: RunPlan['body'],
+    recording: Promise<Recorded> | Recorded,
+  ): Promise<Conclusion> {
+    const pins: Promise<unknown>[] = [];
+    const run = this.#start(stream, taskId, bounds, body, pins);
+    const recorded = Promise.resolve(recording);
+    recorded.then(
+      ({ ended }) => ended !== null && run.cancel(),
+      () => run.cancel(),
+    );
+    const result = await run.done;
+    const { requestCid, ended } = await recorded;
+    if (ended !== null) return this.#recall(stream, taskId);
+    if (result.status === 'cancelled') throw new EngineError('ROUTER_LEASE_LOST', { taskId });
+    if (result.status !== 'committed') {
+      const completion = completionOfNothing(taskId, result.status);
+      return this.#finish(stream, completion, null, requestCid, result.primary);
+    }
+    const evidence = await this.#weigh(taskId, bounds, requestCid, result);
+    if (evidence === null) {
+      const completion = completionOfNothing(taskId, 'failed');
+      return this.#finish(stream, completion, null, requestCid, result.primary);
+    }
+    const [evidenceCid] = await Promise.all([
+      persist((signal) => putJson(this.#deps.blockStore, evidence, { signal }), this.#pinning()),
+      ...pins,
+    ]);
+    const completion = completionOf(evidence, evidenceCid, bounds);
+    return this.#finish(stream, completion, evidence, requestCid, result.primary);
+  }
+
+  #start(
+    stream: TaskStream,
+    taskId: TaskId,
+    bounds: Bounds,
+    body: RunPlan['body'],
+    pins: Promise<unknown>[],
+  ): TaskRun {
+    const { hub, signingDomain, firstTokenMs } = this.#deps;
+    const { sessionId, policy } = this.#lease;
+    const plan = {
+      sessionId,
+      taskId,
+      seed: bounds.seed,
+      body,
+      maxTokens: bounds.maxTokens,
+      redundancy: policy.redundancy,
+      quorum: this.#quorum,
+      hasPrimary: true,
+      waitsForAll: false,
+      deadlineMs: this.#taskMs,
+      firstTokenMs,
+    };
+    const run = new TaskRun(plan, {
+      signingDomain,
+      next: (asked) => {
+        const link = this.#dispatch.next(asked);
+        link?.grant(this.#keys.grant);
+        return link;
+      },
+      mayCome: (asked) => this.#dispatch.mayCome(asked),
+      onConnected: (listener) => hub.onConnected(listener),
+      onPrimary: (primary) => {
+        this.#dispatch.lead(primary);
+        stream.push({ type: 'accepted', taskId, primary });
+      },
+      onFrame: (author, frame) => stream.push({ type: 'frame', author, frame }),
+      onAnswer: (answer) => {
+        const pin = this.#pin(answer.result);
+        pin.catch(() => undefined);
+        pins.push(pin);
+      },
+    });
+    this.#runs.add(run);
+    void run.done.then(() => this.#runs.delete(run));
+    run.start();
+    return run;
+  }
+
+  /** Makes the request durable: pinned, and known to the workflow. */
+  async #record(request: TaskRequest, seed: number): Promise<Recorded> {
+    const { taskId, maxPromptTokens, maxTokens } = request;
+    const block = await request.atRest();
+    const requestCid = cidOf(block);
+    const { model } = this.#lease.policy;
+    const submission = { taskId, requestCid, model, maxPromptTokens, maxTokens, seed };
+    const [answer] = await Promise.all([this.#submissions.add(submission), this.#pin(block)]);
+    if ('refused' in answer) {
+      this.#isStrained = true;
+      throw new EngineError(isErrorCode(answer.refused) ? answer.refused : 'BUDGET_EXHAUSTED');
+    }
+    this.#isStrained = false;
+    return { requestCid, ended: answer.ended };
+  }
+
+  /** @returns `null` when the answers differ and no oracle could be reached in time. */
+  async #weigh(
+    taskId: TaskId,
+    bounds: Bounds,
+    requestCid: Cid,
+    result: RunResult,
+  ): Promise<TaskEvidence | null> {
+    const { sessionId, policy, keyring } = this.#lease;
+    const request = {
+      sessionId,
+      taskId,
+      asked: policy.redundancy,
+      keyringCid: keyring?.cid ?? null,
+    };
+    const primary = result.primary ?? result.answers[0]?.miner;
+    if (primary === undefined) throw new EngineError('INVARIANT_BROKEN', { what: 'an answer' });
+    const answers = [...result.answers].sort(
+      (a, b) => Number(b.miner === primary) - Number(a.miner === primary),
+    );
+    try {
+      const verdict = await judgeAnswers(answers, request, (judged) =>
+        persist((signal) => this.#deps.judge(judged, signal), this.#pinning()),
+      );
+      return {
+        version: 1,
+        sessionId,
+        taskId,
+        model: policy.model,
+        seed: bounds.seed,
+        requestCid,
+        ...(keyring === null ? {} : { keyringCid: keyring.cid }),
+        primary,
+        precommitments: answers.map((answer) => answer.precommitment),
+        commitments: answers.map((answer) => answer.commitment),
+        verdict,
+      };
+    } catch (error) {
+      if (this.#lost.signal.aborted) throw error;
+      this.#deps.log('error', 'task not judged', {
+        taskId,
+        code: findEngineError(error)?.code ?? 'INTERNAL',
+      });
+      return null;
+    }
+  }
+
+  /** Records the end, and only then tells the client. */
+  async #finish(
+    stream: TaskStream,
+    completion: TaskCompletion,
+    evidence: TaskEvidence | null,
+    requestCid: Cid,
+    streamed: Address | null,
+  ): Promise<Conclusion> {
+    const answer = await this.#completions.add(completion);
+    // The first recorded end counts: the workflow may have closed the task meanwhile.
+    if (answer.outcome !== completion.outcome) {
+      return this.#recall(stream, completion.taskId);
+    }
+    const conclusion = conclude(completion, requestCid, evidence);
+    stream.push(endOf(conclusion, streamed));
+    return conclusion;
+  }
+
+  async #recall(stream: TaskStream, taskId: TaskId): Promise<Conclusion> {
+    const conclusion = await recall(this.#lease.sessionId, taskId, this.#deps, this.#pinning());
+    stream.push(endOf(conclusion, null));
+    return conclusion;
+  }
+
+  #pin(block: Uint8Array): Promise<Cid> {
+    return persist((signal) => this.#deps.blockStore.put(block, { signal }), this.#pinning());
+  }
+
+  #pinning(): AbortSignal {
+    return AbortSignal.any([this.#lost.signal, AbortSignal.timeout(this.#taskMs + EVIDENCE_MS)]);
+  }
+}
+
+/** Sealing for rest costs milliseconds of CPU, which first tokens must not wait behind. */
+async function firstFrame(stream: TaskStream): Promise<void> {
+  const signal = AbortSignal.timeout(RECORD_DELAY_MS);
+  for await (const next of stream.read({ from: 0, idleMs: RECORD_DELAY_MS, signal })) {
+    if (next === null || next.event.type !== 'accepted') return;
+  }
+}
