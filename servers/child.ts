@@ -174,6 +174,7 @@ export class Child {
     });
     try {
       await Promise.race([ready.call(this.spec, limit), ended]);
+      limit.throwIfAborted(); // It may have returned only because it was told to give up.
     } catch (error) {
       if (error instanceof EngineError) throw error;
       this.#stopping.signal.throwIfAborted();

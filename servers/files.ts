@@ -43,7 +43,7 @@ function writeAside(path: string, content: string | Uint8Array): string {
   const file = openSync(aside, 'wx', 0o600);
   try {
     const bytes = Buffer.from(content);
-    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+    for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at);
     fsyncSync(file);
   } finally {
     closeSync(file);

@@ -32,5 +32,7 @@ export function lastLogLine(data: string, name: string): string {
     closeSync(file);
   }
   const lines = tail.toString('utf8').split('\n');
-  return (lines.findLast((line) => line.trim() !== '') ?? 'it printed nothing').trim().slice(0, 300);
+  return (lines.findLast((line) => line.trim() !== '') ?? 'it printed nothing')
+    .trim()
+    .slice(0, 300);
 }

@@ -26,8 +26,10 @@ export interface ServerHandles {
 
 export type ServerName = keyof ServerHandles;
 
-export interface ServersOptions<Which extends ServerName = ServerName>
-  extends Omit<HostOptions, 'path'> {
+export interface ServersOptions<Which extends ServerName = ServerName> extends Omit<
+  HostOptions,
+  'path'
+> {
   /** The servers to start; one that has an address elsewhere is simply not named. @default all */
   readonly which?: readonly Which[];
   /** The layers that get an Anvil each, under `chains`. @default none */

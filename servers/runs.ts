@@ -7,7 +7,13 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { replaceFile } from './files.js';
-import { identify, isRunning, parseIdentity, signalGroup, type ProcessIdentity } from './identity.js';
+import {
+  identify,
+  isRunning,
+  parseIdentity,
+  signalGroup,
+  type ProcessIdentity,
+} from './identity.js';
 import type { ProcessSpec } from './spec.js';
 
 const POLL_MS = 20;

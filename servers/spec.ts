@@ -40,7 +40,12 @@ export type ServerSpec = ProcessSpec & Required<Pick<ProcessSpec, 'ready'>>;
 export type SupervisorEvent =
   | { readonly kind: 'starting'; readonly name: string; readonly pid: number }
   /** @param afterMs - from start to the first answer. */
-  | { readonly kind: 'ready'; readonly name: string; readonly pid: number; readonly afterMs: number }
+  | {
+      readonly kind: 'ready';
+      readonly name: string;
+      readonly pid: number;
+      readonly afterMs: number;
+    }
   | {
       readonly kind: 'exited';
       readonly name: string;

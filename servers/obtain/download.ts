@@ -65,7 +65,11 @@ export async function checkDigest(path: string, digest: Download['digest']): Pro
   throw new EngineError('DOWNLOAD_CORRUPT', { algorithm, expected, actual });
 }
 
-async function fetchChecked({ url, digest }: Download, to: string, kitchen: Kitchen): Promise<void> {
+async function fetchChecked(
+  { url, digest }: Download,
+  to: string,
+  kitchen: Kitchen,
+): Promise<void> {
   const { hostname } = new URL(url);
   await resolveHost(hostname);
   const silence = new AbortController();

@@ -36,8 +36,8 @@ export function findInPackage(name: string, file: string, via?: string): string 
   const require = createRequire(import.meta.url);
   const roots = [require, ...(via === undefined ? [] : [createRequireIn(require, via)])];
   for (const root of roots) {
-    const folder = root
-      ?.resolve.paths(name)
+    const folder = root?.resolve
+      .paths(name)
       ?.map((modules) => join(modules, name))
       .find((candidate) => statSync(candidate, { throwIfNoEntry: false })?.isDirectory());
     if (folder !== undefined) return join(folder, file);

@@ -44,7 +44,8 @@ export const temporal: Artefact = {
       packages: 1_000,
     }),
   ],
-  remedy: 'install the Temporal CLI 1.5 (https://docs.temporal.io/cli), or Go 1.21 or later to build it',
+  remedy:
+    'install the Temporal CLI 1.5 (https://docs.temporal.io/cli), or Go 1.21 or later to build it',
 };
 
 function release(): Download | undefined {

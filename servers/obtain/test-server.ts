@@ -54,7 +54,15 @@ async function copyJars(folder: string, kitchen: Kitchen): Promise<void> {
   }));
   try {
     const lib = join(folder, 'lib');
-    const args = ['-B', '-q', '-f', pom, COPY, `-DoutputDirectory=${lib}`, '-DincludeScope=runtime'];
+    const args = [
+      '-B',
+      '-q',
+      '-f',
+      pom,
+      COPY,
+      `-DoutputDirectory=${lib}`,
+      '-DincludeScope=runtime',
+    ];
     await run('mvn', args, { timeoutMs: 10 * 60_000 });
     await checkDigest(
       join(lib, `temporal-test-server-${VERSION}.jar`),

@@ -65,7 +65,9 @@ async function takeFile(
 
 async function pip(args: readonly string[], kitchen: Kitchen, timeoutMs: number): Promise<void> {
   const wanted = args.at(-1) ?? '';
-  const stop = tellProgress(kitchen, (seconds) => ({ message: `fetching ${wanted}, ${seconds} s` }));
+  const stop = tellProgress(kitchen, (seconds) => ({
+    message: `fetching ${wanted}, ${seconds} s`,
+  }));
   try {
     // A handful of tries would be a minute of silence where there is no network.
     const quiet = ['--quiet', '--retries', '1', '--timeout', '20', '--disable-pip-version-check'];

@@ -43,8 +43,7 @@ export async function prepareAnvil(options: AnvilOptions): Promise<Prepared<Anvi
     command: path,
     // A line for every call would fill the log; the chain itself is the record.
     args: ['--host', '127.0.0.1', '--port', `${port}`, '--chain-id', `${layer.chainId}`, '--quiet'],
-    prepare: async () =>
-      existsSync(state) ? ['--load-state', await unpackChainState(state)] : [],
+    prepare: async () => (existsSync(state) ? ['--load-state', await unpackChainState(state)] : []),
     ready: (signal) =>
       untilAnswer(signal, async () => {
         return Number(await rpc(rpcUrl, 'eth_chainId', [], signal)) === layer.chainId;

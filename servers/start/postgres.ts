@@ -122,6 +122,7 @@ function setUp(data: string): string {
     .flatMap(([name, { keyFile, rights }]) => [
       `create role ${name} login ${rights} password '${password(data, keyFile)}';`,
       `create database ${name} owner ${name};`,
+      `revoke connect on database ${name} from public;`,
     ])
     .map((statement) => `${statement}\n`)
     .join('');

@@ -3,9 +3,13 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { obtain, temporal } from '../obtain/index.js';
 import { claimPort } from '../ports.js';
+import { run } from '../run.js';
 import type { ServerSpec } from '../spec.js';
 import { untilAnswer } from './answer.js';
 import type { Prepared, StartOptions } from './options.js';
+
+/** A developer's own Temporal profile is for other servers. */
+const NO_PROFILE = ['--disable-config-file', '--disable-config-env'] as const;
 
 /** What the dev server is told beyond its data folder. */
 export interface TemporalOptions extends StartOptions {
@@ -46,6 +50,7 @@ export async function prepareTemporal(options: TemporalOptions): Promise<Prepare
   const uiPort = await claimPort(data, 'temporal-ui', options.uiPort);
   const httpPort = await claimPort(data, 'temporal-http');
   const metricsPort = await claimPort(data, 'temporal-metrics');
+  const address = `127.0.0.1:${port}`;
   const folder = join(data, 'temporal');
   mkdirSync(folder, { recursive: true, mode: 0o700 });
 
@@ -60,31 +65,54 @@ export async function prepareTemporal(options: TemporalOptions): Promise<Prepare
       // the last moments, and a commit costs no fsync.
       ...['--sqlite-pragma', 'journal_mode=WAL', '--sqlite-pragma', 'synchronous=NORMAL'],
       ...['--log-level', 'warn', '--log-format', 'json', '--color', 'never'],
-      // A developer's own Temporal profile is for other servers.
-      ...['--disable-config-file', '--disable-config-env'],
-      ...pairs('--search-attribute', options.searchAttributes ?? {}, String),
-      ...pairs('--dynamic-config-value', options.dynamicConfig ?? {}, JSON.stringify),
+      ...NO_PROFILE,
+      ...Object.entries(options.dynamicConfig ?? {}).flatMap(([key, value]) => {
+        return ['--dynamic-config-value', `${key}=${JSON.stringify(value)}`];
+      }),
     ],
-    ready: (signal) =>
-      untilAnswer(signal, async () => {
+    ready: async (signal) => {
+      await untilAnswer(signal, async () => {
         // The namespace is what clients need; the service itself answers a little earlier.
         const url = `http://127.0.0.1:${httpPort}/api/v1/namespaces/default`;
         return (await fetch(url, { signal })).ok;
-      }),
+      });
+      await registerSearchAttributes(path, address, options.searchAttributes ?? {}, signal);
+    },
     readyTimeoutMs: 60_000,
   };
   const handle = {
-    address: `127.0.0.1:${port}`,
+    address,
     uiUrl: `http://127.0.0.1:${uiPort}`,
     metricsUrl: `http://127.0.0.1:${metricsPort}/metrics`,
   };
   return { spec, handle };
 }
 
-function pairs<V>(
-  flag: string,
-  record: Readonly<Record<string, V>>,
-  write: (value: V) => string,
-): string[] {
-  return Object.entries(record).flatMap(([key, value]) => [flag, `${key}=${write(value)}`]);
+/**
+ * Creates the search attributes that are missing; those of the same type are left as they are. The
+ * server's own `--search-attribute` only counts when the database is new.
+ */
+async function registerSearchAttributes(
+  path: string,
+  address: string,
+  attributes: Readonly<Record<string, SearchAttributeType>>,
+  signal: AbortSignal,
+): Promise<void> {
+  const named = Object.entries(attributes).flatMap(([name, type]) => {
+    return ['--name', name, '--type', type];
+  });
+  if (named.length === 0) return;
+  const command = ['operator', 'search-attribute', 'create', '--address', address, ...NO_PROFILE];
+  let refusal: Error | undefined;
+  await untilAnswer(signal, async () => {
+    try {
+      await run(path, [...command, ...named], { timeoutMs: 10_000 });
+    } catch (error) {
+      // A server that has just started may refuse for a moment; another type stays another type.
+      if (!(error instanceof Error && /different type/.test(error.message))) throw error;
+      refusal = error;
+    }
+    return true;
+  });
+  if (refusal !== undefined) throw refusal;
 }

@@ -60,7 +60,10 @@ function throughClosedFolders(closed: string, { uid, gid }: User): Unprivileged[
   }
   const keep = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
   const become = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
-  return (program, args) => ({ command: setpriv, args: [...become, ...keep, '--', program, ...args] });
+  return (program, args) => ({
+    command: setpriv,
+    args: [...become, ...keep, '--', program, ...args],
+  });
 }
 
 function ownerOf(folder: string): User | undefined {
