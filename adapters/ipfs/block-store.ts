@@ -167,9 +167,10 @@ async function probe(kubo: KuboRPCClient): Promise<unknown> {
   }
 }
 
-/** True for what an offline Kubo answers at once about a block it does not have. */
+/** True for what an offline Kubo answers at once about a block it does not have. Told by its own
+ * words: a proxy's `404 page not found` is no word about the block. */
 function isNotFound(error: unknown): boolean {
-  return error instanceof Error && /not found|could not find/i.test(error.message);
+  return error instanceof Error && /ipld: could not find/.test(error.message);
 }
 
 function tooLarge(bytes: number, maxBytes: number): EngineError {
