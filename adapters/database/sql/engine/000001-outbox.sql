@@ -12,6 +12,8 @@ create table engine.tx_outbox (
   key text primary key check (length(key) between 1 and 256),
   -- keccak-256 over chain, target and data: one key is one intent.
   intent_hash text not null check (intent_hash ~ '^0x[0-9a-f]{64}$'),
+  -- Whose confirmations count.
+  layer text not null,
   chain_id bigint not null,
   signer text not null,
   nonce bigint not null check (nonce >= 0),
