@@ -1,6 +1,6 @@
 /** Joins what the file says with what `cortensor up` found out, and sees that nothing is left open. */
 import type { EngineConfig, LayerConfig, LayerName } from '../../domain/config.js';
-import { EngineError } from '../../domain/errors.js';
+import type { EngineError } from '../../domain/errors.js';
 import { LAYER_CONTRACTS } from './schema.js';
 import type { Runtime, Settings } from './settings.js';
 
