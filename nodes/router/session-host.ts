@@ -21,6 +21,8 @@ const KEPT_TASKS = 256;
 export interface ServedTask {
   readonly taskId: TaskId;
   readonly stream: TaskStream;
+  /** Unix milliseconds. */
+  readonly startedAt: number;
   /** `null` where only the client can compare requests. */
   readonly fingerprint: string | null;
   /** Rejects with an EngineError when the task was not recorded; the stream says so too. */
@@ -102,7 +104,7 @@ export class SessionHost {
       });
     // Readers of the stream learn of a failure there; nobody has to await this as well.
     conclusion.catch(() => undefined);
-    const task = { taskId, stream, fingerprint, conclusion };
+    const task = { taskId, stream, startedAt: Date.now(), fingerprint, conclusion };
     this.#tasks.set(taskId, task);
     return task;
   }

@@ -121,7 +121,10 @@ export class TaskService {
     const deadline = AbortSignal.any([this.#lost.signal, AbortSignal.timeout(this.#taskMs)]);
     let block: Uint8Array;
     try {
-      block = await persist((signal) => this.#deps.blockStore.get(requestCid, { signal }), deadline);
+      block = await persist(
+        (signal) => this.#deps.blockStore.get(requestCid, { signal }),
+        deadline,
+      );
     } catch (error) {
       if (this.#lost.signal.aborted) throw error;
       // Accepted, but its content never came to rest: the session gets its money back.

@@ -38,7 +38,7 @@ export class TaskStream {
   /** Yields events as they come, up to the last one; `null` after `idleMs` without any. */
   async *read(options: ReadOptions): AsyncGenerator<NumberedEvent | null> {
     const { idleMs, signal } = options;
-    for (let index = options.from; !signal.aborted; ) {
+    for (let index = options.from; !signal.aborted;) {
       const event = this.#events[index];
       if (event !== undefined) yield { index: index++, event };
       else if (this.#isEnded) return;

@@ -1,0 +1,127 @@
+/** `/api/v1/sessions`: opening, watching and closing a session. */
+import { z } from 'zod';
+import { recoverSigner } from '../../../adapters/chain/sign.js';
+import { policyHashOf, sessionIdOf } from '../../../adapters/seal/session-id.js';
+import { signingDomain } from '../../../domain/attestation.js';
+import { EngineError } from '../../../domain/errors.js';
+import { parseSessionId, sameAddress, type Address, type Hex } from '../../../domain/ids.js';
+import { parseWei } from '../../../domain/money.js';
+import { parsePolicy, SESSION_STATES, type OpenSessionRequest } from '../../../domain/session.js';
+import type { AppDeps, RouterApp } from '../app.js';
+import { authorise } from '../auth.js';
+import { readJson } from '../body.js';
+
+/** A long poll ends after this, whatever the session's state. */
+const MAX_WAIT_MS = 20_000;
+
+const hex = (pattern: RegExp, what: string) =>
+  z.custom<Hex>((v) => typeof v === 'string' && pattern.test(v), `expected ${what}`);
+const address = z.custom<Address>(
+  (v) => typeof v === 'string' && /^0x[0-9a-fA-F]{40}$/.test(v),
+  'expected an address',
+);
+const signature = hex(/^0x[0-9a-fA-F]{130}$/, 'a signature of 65 bytes');
+
+const openSchema = z.object({
+  sessionId: z.string(),
+  owner: address,
+  clientReference: hex(/^0x[0-9a-fA-F]{64}$/, '32 bytes'),
+  policy: z.unknown(),
+  depositWei: z.string(),
+  signature,
+  permit: z.object({
+    owner: address,
+    valueWei: z.string(),
+    deadline: z.number().int().min(0),
+    signature,
+  }),
+});
+
+const keyringSchema = z.object({
+  recipient: z.string().regex(/^age1[a-z0-9]{10,4000}$/),
+  keyring: z.base64().max(256 * 1024),
+});
+
+export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
+  const { gateway, network, blockStore } = deps;
+  const bodyLimits = {
+    maxBytes: deps.limits.maxBodyBytes,
+    tooLarge: 'CONTENT_TOO_LARGE',
+    notText: 'REQUEST_INVALID',
+  } as const;
+
+  app.post('/api/v1/sessions', async (c) => {
+    const body = await readJson(c.req.raw, openSchema, bodyLimits);
+    const request: OpenSessionRequest = { ...body, policy: parsePolicy(body.policy) };
+    await checkRequest(request, deps);
+    authorise(c.get('apiKey'), request.sessionId);
+    await gateway.start(request);
+    return c.json(await gateway.view(request.sessionId), 201);
+  });
+
+  app.get('/api/v1/sessions/:id', async (c) => {
+    const sessionId = parseSessionId(c.req.param('id'));
+    authorise(c.get('apiKey'), sessionId);
+    const until = c.req.query('until');
+    if (until === undefined) return c.json(await gateway.view(sessionId));
+    const state = SESSION_STATES.find((s) => s === until);
+    if (state === undefined) {
+      const expected = SESSION_STATES.join(' | ');
+      throw new EngineError('REQUEST_INVALID', { field: 'until', expected });
+    }
+    const asked = Number(c.req.query('waitMs') ?? MAX_WAIT_MS);
+    const waitMs = Number.isFinite(asked) ? Math.min(Math.max(asked, 1), MAX_WAIT_MS) : MAX_WAIT_MS;
+    return c.json(await gateway.awaitState(sessionId, state, waitMs));
+  });
+
+  app.put('/api/v1/sessions/:id/keyring', async (c) => {
+    const sessionId = parseSessionId(c.req.param('id'));
+    authorise(c.get('apiKey'), sessionId);
+    const { recipient, keyring } = await readJson(c.req.raw, keyringSchema, bodyLimits);
+    // Looked up first, so that keyrings of sessions that do not exist are not stored.
+    await gateway.view(sessionId);
+    const cid = await blockStore.put(Buffer.from(keyring, 'base64'), { signal: c.req.raw.signal });
+    return c.json(await gateway.setKeyring(sessionId, { recipient, cid }));
+  });
+
+  app.post('/api/v1/sessions/:id/close', async (c) => {
+    const sessionId = parseSessionId(c.req.param('id'));
+    authorise(c.get('apiKey'), sessionId);
+    return c.json(await gateway.close(sessionId), 202);
+  });
+
+  app.get('/api/v1/miners', (c) =>
+    c.json(
+      deps.hub
+        .connected()
+        .map(({ address: miner, models, capacity, load }) => ({ miner, models, capacity, load })),
+    ),
+  );
+
+  app.get('/api/v1/network', (c) => c.json(network));
+}
+
+/** Holds a request to what the contracts will hold it to, before anything is started.
+ * @throws REQUEST_INVALID — the id is not that of owner and reference.
+ * @throws MODEL_UNKNOWN, SESSION_UNFUNDED
+ * @throws SIGNATURE_INVALID — not signed by the owner. */
+async function checkRequest(request: OpenSessionRequest, deps: AppDeps): Promise<void> {
+  const { owner, clientReference, policy } = request;
+  const { chainId, contracts, models } = deps.network;
+  const { sessionManager } = contracts;
+  if (!models.some(({ name }) => name === policy.model)) {
+    throw new EngineError('MODEL_UNKNOWN', { model: policy.model });
+  }
+  const deposit = parseWei(request.depositWei);
+  parseWei(request.permit.valueWei);
+  if (deposit === 0n) throw new EngineError('SESSION_UNFUNDED');
+  const sessionId = await sessionIdOf({ chainId, sessionManager, owner, clientReference });
+  if (sessionId !== request.sessionId) {
+    throw new EngineError('REQUEST_INVALID', { field: 'sessionId', expected: sessionId });
+  }
+  const policyHash = await policyHashOf(policy);
+  const message = { owner, clientReference, policyHash, deposit };
+  const domain = signingDomain(chainId, sessionManager);
+  const signer = recoverSigner('OpenSession', domain, message, request.signature);
+  if (!sameAddress(signer, owner)) throw new EngineError('SIGNATURE_INVALID', { owner });
+}

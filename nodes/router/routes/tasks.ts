@@ -1,0 +1,95 @@
+/** `/api/v1/sessions/:id/tasks`: requests that the client has sealed, and the record of tasks. */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { taskIdOf } from '../../../adapters/seal/task-id.js';
+import { MAX_BLOCK_BYTES } from '../../../adapters/ipfs/block-store.js';
+import { EngineError } from '../../../domain/errors.js';
+import { parseSessionId, type TaskId } from '../../../domain/ids.js';
+import type { SealedTaskRequest } from '../../../domain/wire.js';
+import type { AppDeps, RouterApp } from '../app.js';
+import { authorise } from '../auth.js';
+import { readJson } from '../body.js';
+import type { ServedTask, SessionHost } from '../session-host.js';
+import { KEEP_ALIVE, KEEP_ALIVE_MS, resumeFrom, sseEvent, sseResponse } from '../sse.js';
+
+export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
+  const { gateway, limits } = deps;
+  const tokens = z.number().int().min(1);
+  const schema = z.object({
+    idempotencyKey: z.string().min(1).max(256),
+    model: z.string().min(1).max(200),
+    maxPromptTokens: tokens.max(limits.maxBodyBytes),
+    maxTokens: tokens.max(4_096),
+    request: z.object({ seq: z.literal(0), isLast: z.literal(true), data: z.base64().min(1) }),
+    sealedRequest: z.base64().min(1),
+  });
+
+  app.post('/api/v1/sessions/:id/tasks', async (c) => {
+    const sessionId = parseSessionId(c.req.param('id'));
+    authorise(c.get('apiKey'), sessionId);
+    const request = await readJson<SealedTaskRequest>(c.req.raw, schema, {
+      maxBytes: limits.maxBodyBytes,
+      tooLarge: 'PROMPT_TOO_LARGE',
+      notText: 'REQUEST_INVALID',
+    });
+    const host = await deps.sessions.require(sessionId);
+    const task = await accept(host, request);
+    const from = resumeFrom(c.req.header('last-event-id'));
+    return sseResponse((signal) => events(task, from, signal), {
+      'x-cortensor-task': task.taskId,
+    });
+  });
+
+  app.get('/api/v1/sessions/:id/tasks', async (c) => {
+    const sessionId = parseSessionId(c.req.param('id'));
+    authorise(c.get('apiKey'), sessionId);
+    return c.json(await gateway.tasks(sessionId));
+  });
+
+  app.get('/api/v1/sessions/:id/tasks/:taskId', async (c) => {
+    const sessionId = parseSessionId(c.req.param('id'));
+    authorise(c.get('apiKey'), sessionId);
+    const taskId = c.req.param('taskId').toLowerCase();
+    if (!/^0x[0-9a-f]{64}$/.test(taskId)) {
+      throw new EngineError('REQUEST_INVALID', {
+        field: 'taskId',
+        expected: '0x and 64 hex digits',
+      });
+    }
+    const record = await gateway.task(sessionId, taskId as TaskId);
+    if (record === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
+    return c.json(record);
+  });
+}
+
+async function accept(host: SessionHost, request: SealedTaskRequest): Promise<ServedTask> {
+  const { sessionId, policy } = host.lease;
+  if (request.model !== policy.model) {
+    throw new EngineError('MODEL_UNKNOWN', { model: request.model, ofSession: policy.model });
+  }
+  const block = Buffer.from(request.sealedRequest, 'base64');
+  if (block.length > MAX_BLOCK_BYTES) {
+    throw new EngineError('PROMPT_TOO_LARGE', { maxBytes: MAX_BLOCK_BYTES });
+  }
+  const { maxPromptTokens, maxTokens, request: frame } = request;
+  return host.accept({
+    taskId: await taskIdOf(sessionId, request.idempotencyKey),
+    maxPromptTokens,
+    maxTokens,
+    frame,
+    // Sealed twice, a request looks like two: only at level `open` can the router compare.
+    fingerprint:
+      policy.level === 'open' ? createHash('sha256').update(frame.data).digest('hex') : null,
+    atRest: async () => block,
+  });
+}
+
+async function* events(
+  task: ServedTask,
+  from: number,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  for await (const next of task.stream.read({ from, idleMs: KEEP_ALIVE_MS, signal })) {
+    yield next === null ? KEEP_ALIVE : sseEvent(next.event, next.index);
+  }
+}
