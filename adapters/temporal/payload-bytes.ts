@@ -35,10 +35,12 @@ export function fromBytes(bytes: Buffer): Payload {
     if (at > bytes.length) throw new RangeError('cut short');
     return bytes.subarray(start, at);
   };
-  const metadata: Record<string, Uint8Array> = {};
+  const entries: [string, Uint8Array][] = [];
   for (let left = bytes.readUInt32BE(0); left > 0; left--) {
     const key = take().toString();
-    metadata[key] = take();
+    entries.push([key, take()]);
   }
+  // Unlike an assignment, this makes a plain entry of a key like `__proto__` too.
+  const metadata = Object.fromEntries(entries);
   return { metadata, data: bytes.subarray(at) };
 }
