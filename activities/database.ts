@@ -1,9 +1,12 @@
 /** Persistence to a user's own database: prepared, written page by page, compared, receipted. */
 import { Context } from '@temporalio/activity';
-import type { ExportReceipt, ExportRows } from '../domain/export.js';
+import type { Sink } from '../adapters/database/sink.js';
+import type { BlockStore } from '../adapters/ipfs/block-store.js';
+import type { ExportReceipt } from '../domain/export.js';
 import type { SessionId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
 import type { SessionView } from '../domain/session.js';
+import { collectRows } from './export-rows.js';
 import { translated } from './failure.js';
 
 export interface DatabaseActivities {
@@ -24,24 +27,17 @@ export interface DatabaseActivities {
   }): Promise<ExportReceipt>;
 }
 
-/** A user's database, as these activities need it. */
-export interface ExportSink {
-  migrate(): Promise<void>;
-  write(rows: ExportRows): Promise<void>;
-  receipt(sessionId: SessionId): Promise<ExportReceipt>;
-}
-
 export interface DatabaseActivityDeps {
   /** @throws CONFIG_INVALID — no sink of that name. */
-  readonly openSink: (name: string) => Promise<ExportSink>;
+  readonly openSink: (name: string) => Promise<Sink>;
   readonly readSession: (
     workflowId: string,
   ) => Promise<{ readonly view: SessionView; readonly tasks: readonly TaskRecord[] }>;
-  /** Rows of tasks, with the sealed payloads that their CIDs name. */
-  readonly collectRows: (view: SessionView, tasks: readonly TaskRecord[]) => Promise<ExportRows>;
+  readonly store: BlockStore;
   readonly saveReceipt: (receipt: ExportReceipt) => Promise<void>;
 }
 
+/** Tasks a page: a page's payloads are in memory at once. */
 const PAGE_TASKS = 100;
 
 export function createDatabaseActivities(deps: DatabaseActivityDeps): DatabaseActivities {
@@ -55,7 +51,7 @@ export function createDatabaseActivities(deps: DatabaseActivityDeps): DatabaseAc
       const rest = tasks.filter((task) => task.ordinal >= from && task.state !== 'Open');
       const page = rest.slice(0, PAGE_TASKS);
       Context.current().heartbeat(from);
-      const rows = await deps.collectRows(view, page);
+      const rows = await collectRows(deps.store, view, page);
       Context.current().heartbeat(from);
       await (await deps.openSink(sink)).write(rows);
       const last = page.at(-1);
@@ -63,9 +59,10 @@ export function createDatabaseActivities(deps: DatabaseActivityDeps): DatabaseAc
     },
 
     async sealExport({ sessionId, sink }) {
-      const receipt = await (await deps.openSink(sink)).receipt(sessionId);
-      await deps.saveReceipt({ ...receipt, sink });
-      return { ...receipt, sink };
+      const digest = await (await deps.openSink(sink)).readDigest(sessionId);
+      const receipt = { ...digest, sessionId, sink, writtenAt: new Date().toISOString() };
+      await deps.saveReceipt(receipt);
+      return receipt;
     },
   });
 }

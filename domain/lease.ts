@@ -3,12 +3,12 @@
  * heartbeating activity; when its heartbeat stops, the workflow gives the session, with its open
  * tasks, to another router.
  */
-import type { Address, Cid, SessionId, TaskId } from './ids.js';
+import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { Probe } from './health.js';
 import type { WeiString } from './money.js';
 import type { KeyringRef } from './sealing.js';
 import type { ReservedMiner, SessionPolicy } from './session.js';
-import type { TaskOutcome, TaskSubmission, TokenUsage } from './task.js';
+import type { SettledTask, TaskOutcome, TaskSubmission, TokenUsage } from './task.js';
 
 /** A task that was accepted and has not ended; a new lease holder dispatches it again. */
 export interface OpenTask extends TaskSubmission {
@@ -57,12 +57,15 @@ export interface TaskRecord {
   readonly evidenceCid: Cid | null;
   readonly usage: TokenUsage | null;
   readonly chargeWei: WeiString;
-  readonly settlementTx: string | null;
+  /** To whom the charge goes, but for the fee. */
+  readonly payments: SettledTask['payments'];
+  readonly settlementTx: Hex | null;
 }
 
 /** Activities that only a router process can run: it owns the miners' sockets. */
 export interface RouterActivities {
-  /** Serves the session until it is cancelled; heartbeats every second. */
+  /** Serves the session until it is cancelled, or has had no task for a while and gives it back;
+   * heartbeats every second. */
   holdLease(input: LeaseInput): Promise<void>;
   /** Miners that are connected to this router now. */
   listConnectedMiners(): Promise<readonly Address[]>;

@@ -233,6 +233,7 @@ export class SessionLedger {
         evidenceCid: null,
         usage: null,
         chargeWei: '0',
+        payments: [],
         settlementTx: null,
       };
     }
@@ -247,6 +248,7 @@ export class SessionLedger {
       evidenceCid: ended.evidenceCid ?? null,
       usage: ended.usage,
       chargeWei: ended.chargeWei,
+      payments: ended.payments,
       settlementTx: ended.settlementTx,
     };
   }

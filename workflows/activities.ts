@@ -14,7 +14,9 @@ import type { RouterActivities } from '../domain/lease.js';
 /** Long activities heartbeat at least this often; one that is silent for longer is tried again. */
 const HEARTBEAT_TIMEOUT = '10s';
 /** A lease is found lost this soon after its router died. */
-export const LEASE_HEARTBEAT_TIMEOUT = '5s';
+const LEASE_HEARTBEAT_TIMEOUT = '5s';
+/** A router that does not take its lease in this time is taken for dead. */
+const LEASE_START_TIMEOUT = '3s';
 
 export function chainActivities(retries: RetryPolicies): ChainActivities {
   return proxyActivities<ChainActivities>({
@@ -57,18 +59,17 @@ export function minerActivities(
   });
 }
 
-/** The lease of a session. It has no end of its own: the workflow cancels it, a dead router loses it.
+/** The lease of a session. The router ends it when the session idles, the workflow when it closes;
+ * a dead router loses it, and the workflow decides what then.
  * @param taskQueue - of one router, or the queue that all routers share. */
-export function leaseActivity(
-  taskQueue: string,
-  options: Pick<ActivityOptions, 'scheduleToStartTimeout' | 'retry'>,
-): Pick<RouterActivities, 'holdLease'> {
+export function leaseActivity(taskQueue: string): Pick<RouterActivities, 'holdLease'> {
   return proxyActivities<RouterActivities>({
     taskQueue,
+    scheduleToStartTimeout: LEASE_START_TIMEOUT,
     startToCloseTimeout: '365 days',
     heartbeatTimeout: LEASE_HEARTBEAT_TIMEOUT,
     cancellationType: 'TRY_CANCEL',
-    ...options,
+    retry: { maximumAttempts: 1 },
   });
 }
 

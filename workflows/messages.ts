@@ -31,6 +31,11 @@ export const completeTasksUpdate = defineUpdate<
 /** The client's (or, at level `link`, the engine's) keyring; opens the session. */
 export const setKeyringUpdate = defineUpdate<SessionView, [KeyringRef]>('setKeyring');
 
+/** Asks for the lease, for the router with this task queue; answers who holds it from now on. */
+export const claimLeaseUpdate = defineUpdate<{ readonly holder: string }, [taskQueue: string]>(
+  'claimLease',
+);
+
 /** Closes after the open tasks have ended; what is left goes back to the owner. */
 export const closeSessionUpdate = defineUpdate<SessionView, []>('closeSession');
 

@@ -21,6 +21,7 @@ import { chooseMiners } from '../domain/choice.js';
 import type { RetryPolicies } from '../domain/config.js';
 import { TASK_QUEUES, workflowIds, type Cid, type TaskId } from '../domain/ids.js';
 import { SessionLedger, type LedgerState } from '../domain/ledger.js';
+import type { LeaseInput, TaskBatch } from '../domain/lease.js';
 import type { KeyringRef, Reader } from '../domain/sealing.js';
 import {
   needsClientKeyring,
@@ -29,10 +30,11 @@ import {
   type SessionState,
   type SessionView,
 } from '../domain/session.js';
-import type { SettledTask } from '../domain/task.js';
+import type { SettledTask, TaskSubmission } from '../domain/task.js';
 import { chainActivities, ipfsActivities, leaseActivity, oracleActivities } from './activities.js';
 import {
   awaitStateUpdate,
+  claimLeaseUpdate,
   closeSessionUpdate,
   completeTasksUpdate,
   sessionQuery,
@@ -55,8 +57,6 @@ export interface SessionInput {
   readonly routerRecipient: string;
   /** age recipient of the owner, a reader at level `link`; `null` when it is not registered. */
   readonly ownerRecipient: string | null;
-  /** Queue of the router that took the request; it is asked for the lease first. */
-  readonly leaseQueue: string | null;
   readonly retries: RetryPolicies;
   readonly carried?: Carried;
 }
@@ -82,6 +82,9 @@ const RESERVE_INTERVAL = '5s';
 const IDLE_CHECK_MS = 30_000;
 /** Pause after retries have ended in an outage, before they start again. */
 const OUTAGE_PAUSE = '1 minute';
+/** Pauses between leases while tasks are open: doubled with each one that is lost. */
+const LEASE_PAUSE_MS = 200;
+const LEASE_PAUSE_MAX_MS = 10_000;
 /** The keyring is awaited this long. */
 const KEYRING_TIMEOUT = '1 hour';
 
@@ -100,6 +103,10 @@ export async function session(input: SessionInput): Promise<SessionView> {
   let failure: string | null = null;
   let isCloseAsked = input.carried?.isClosing ?? false;
   let lastTaskAtMs = Date.now();
+  /** Queue of the router that has the lease, and of one that wants it. */
+  let holder: string | null = null;
+  let claimant: string | null = null;
+  let leaseScope: CancellationScope | null = null;
   let updates = 0;
   const ledger = new SessionLedger(
     {
@@ -138,7 +145,7 @@ export async function session(input: SessionInput): Promise<SessionView> {
         lastTaskAtMs = Date.now();
         return tasks.map((task) => ledger.submit(task, lastTaskAtMs));
       },
-      { validator: refuseUnlessOpen },
+      { validator: (_: TaskBatch<TaskSubmission>) => refuseUnlessOpen() },
     );
     setHandler(completeTasksUpdate, ({ tasks }) => {
       updates++;
@@ -152,12 +159,13 @@ export async function session(input: SessionInput): Promise<SessionView> {
         return view();
       },
       {
-        validator: (ref) => {
+        validator: (ref: KeyringRef) => {
           const isExpected = state === 'AwaitingKeyring' && needsClientKeyring(policy);
           if (!isExpected && keyring?.cid !== ref.cid) throw notOpen('a keyring is not awaited');
         },
       },
     );
+    setHandler(claimLeaseUpdate, claimLease, { validator: (_: string) => refuseUnlessOpen() });
     setHandler(closeSessionUpdate, () => {
       isCloseAsked = true;
       return view();
@@ -304,9 +312,33 @@ export async function session(input: SessionInput): Promise<SessionView> {
     });
   }
 
-  /** Keeps a router on the session: the one that took it first, then any. */
+  /** Keeps a router on the session while there is work: the one that claims it, or, for open tasks
+   * that lost theirs, any. A router gives an idle session back, so that idling costs nothing. */
   async function holdLease(): Promise<void> {
-    const lease = () => ({
+    let pauseMs = LEASE_PAUSE_MS;
+    for (;;) {
+      await condition(() => claimant !== null || ledger.openTasks.length > 0);
+      holder = claimant ?? TASK_QUEUES.routers;
+      claimant = null;
+      try {
+        await CancellationScope.cancellable(async () => {
+          leaseScope = CancellationScope.current();
+          await leaseActivity(holder ?? TASK_QUEUES.routers).holdLease(leaseInput());
+        });
+        pauseMs = LEASE_PAUSE_MS;
+      } catch (error) {
+        if (isCancellation(error) && claimant === null) throw error;
+        log.info('lease lost', { sessionId, holder, code: codeOf(error) });
+        pauseMs = Math.min(pauseMs * 2, LEASE_PAUSE_MAX_MS);
+      }
+      holder = null;
+      leaseScope = null;
+      if (ledger.openTasks.length > 0) await sleep(pauseMs);
+    }
+  }
+
+  function leaseInput(): LeaseInput {
+    return {
       sessionId,
       workflowId: workflowInfo().workflowId,
       owner,
@@ -316,22 +348,18 @@ export async function session(input: SessionInput): Promise<SessionView> {
       keyring,
       pricePerTokenWei: input.pricePerTokenWei,
       openTasks: ledger.openTasks,
-    });
-    let queue: string = input.leaseQueue ?? TASK_QUEUES.routers;
-    for (;;) {
-      try {
-        const router = leaseActivity(queue, {
-          retry: { maximumAttempts: 1 },
-          ...(queue === TASK_QUEUES.routers ? {} : { scheduleToStartTimeout: '3s' }),
-        });
-        await router.holdLease(lease());
-      } catch (error) {
-        if (isCancellation(error)) throw error;
-        log.info('lease lost', { sessionId, code: codeOf(error) });
-      }
-      queue = TASK_QUEUES.routers;
-      await sleep('200ms');
+    };
+  }
+
+  /** A session moves to the router that asks for it, unless another is at work on its tasks. */
+  function claimLease(queue: string): { readonly holder: string } {
+    if (holder === null || claimant !== null) {
+      claimant ??= queue;
+    } else if (holder !== queue && ledger.openTasks.length === 0) {
+      claimant = queue;
+      leaseScope?.cancel();
     }
+    return { holder: claimant ?? holder ?? queue };
   }
 
   /** The last resort: routers end tasks in time; without any router, the workflow does. */
@@ -384,7 +412,7 @@ export async function session(input: SessionInput): Promise<SessionView> {
         return;
       } catch (error) {
         if (isCancellation(error)) throw error;
-        log.error('session not closed yet', { sessionId, code: codeOf(error) });
+        log.warn('session not closed yet', { sessionId, code: codeOf(error) });
         await sleep(OUTAGE_PAUSE);
       }
     }

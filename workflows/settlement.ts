@@ -81,7 +81,7 @@ export async function settlement(input: SettlementInput): Promise<never> {
       } catch (error) {
         const refusal = refusalOf(error);
         if (refusal === null) {
-          log.error('batch not settled yet', { tasks: tasks.length });
+          log.warn('batch not settled yet', { tasks: tasks.length });
           await sleep(OUTAGE_PAUSE);
           continue;
         }

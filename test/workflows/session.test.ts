@@ -1,0 +1,318 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { ApplicationFailure } from '@temporalio/common';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { TASK_QUEUES, workflowIds, type Address, type TaskId } from '../../domain/ids.js';
+import type { SealingLevel } from '../../domain/sealing.js';
+import type { SessionView } from '../../domain/session.js';
+import type { SettledTask } from '../../domain/task.js';
+import {
+  awaitStateUpdate,
+  closeSessionUpdate,
+  completeTasksUpdate,
+  setKeyringUpdate,
+  submitTasksUpdate,
+  tasksSettledSignal,
+} from '../../workflows/messages.js';
+import type { SessionInput } from '../../workflows/session.js';
+import { RETRIES, startTimeSkipping, withWorkers, type FakeActivities } from '../support/workflows.js';
+
+const DAY_SECONDS = 86_400;
+const CHAIN = 31_339;
+const OWNER: Address = '0x00000000000000000000000000000000000000aa';
+const MINERS = ['0x01', '0x02', '0x03', '0x04'].map((address) => ({
+  address: address as Address,
+  recipient: `age1${address}`,
+  models: ['m'],
+  scoreBps: 9_000,
+  level: 9,
+}));
+
+let env: TestWorkflowEnvironment;
+before(async () => {
+  env = await startTimeSkipping();
+});
+after(async () => {
+  await env.teardown();
+});
+
+let sessions = 0;
+function sessionInput(level: SealingLevel = 'link', idleSeconds = 30 * DAY_SECONDS): SessionInput {
+  const sessionId = String(++sessions);
+  return {
+    request: {
+      sessionId,
+      owner: OWNER,
+      clientReference: '0x01',
+      depositWei: '1000000',
+      signature: '0x',
+      permit: { owner: OWNER, valueWei: '1000000', deadline: 0, signature: '0x' },
+      policy: {
+        version: 1,
+        model: 'm',
+        redundancy: 3,
+        level,
+        priceCeilingWei: '10',
+        maxTasks: 100,
+        idleSeconds,
+        taskSeconds: 60,
+      },
+    },
+    chainId: CHAIN,
+    pricePerTokenWei: '10',
+    feeBps: 500,
+    validators: [],
+    routerRecipient: 'age1router',
+    ownerRecipient: null,
+    retries: RETRIES,
+  };
+}
+
+/** The network as this session sees it: everything works, and calls are counted. */
+function network(changes: { chain?: object; oracles?: object; ipfs?: object } = {}) {
+  const calls: string[] = [];
+  const closed: { sessionId: string; chargedWei: string }[] = [];
+  const fakes: FakeActivities = {
+    ipfs: {
+      pinPolicy: async () => 'policy-cid',
+      createKeyring: async () => ({ recipient: 'age1session', cid: 'keyring-cid' }),
+      ...changes.ipfs,
+    },
+    chain: {
+      openSession: async () => {
+        calls.push('openSession');
+        return '0x0a';
+      },
+      listCandidates: async () => MINERS,
+      closeSession: async (input: { sessionId: string; chargedWei: string }) => {
+        closed.push(input);
+        return { transaction: '0x0b', refundedWei: String(1_000_000n - BigInt(input.chargedWei)) };
+      },
+      ...changes.chain,
+    },
+    oracles: { collectAttestations: async () => ['0x01', '0x02'], ...changes.oracles },
+    routers: {
+      holdLease: async () => {
+        throw ApplicationFailure.nonRetryable('no router stays', 'ROUTER_LEASE_LOST');
+      },
+    },
+  };
+  return { fakes, calls, closed };
+}
+
+async function start(input: SessionInput) {
+  return await env.client.workflow.start('session', {
+    workflowId: workflowIds.session(CHAIN, input.request.sessionId),
+    taskQueue: TASK_QUEUES.workflows,
+    args: [input],
+  });
+}
+
+const TASK: TaskId = `0x${'11'.repeat(32)}`;
+const SUBMISSION = {
+  taskId: TASK,
+  requestCid: 'request-cid',
+  model: 'm',
+  maxPromptTokens: 50,
+  maxTokens: 50,
+  seed: 1,
+};
+const COMPLETION = {
+  taskId: TASK,
+  outcome: 'completed' as const,
+  evidenceCid: 'evidence-cid',
+  paidMiners: MINERS.slice(0, 3).map((miner) => miner.address),
+  usage: { promptTokens: 10, completionTokens: 20 },
+};
+
+test('session: idles for 30 days, then closes and refunds the whole deposit', async () => {
+  const { fakes, closed } = network();
+  const input = sessionInput();
+  const view = await withWorkers(env, fakes, async () => {
+    const startedAt = await env.currentTimeMs();
+    const handle = await start(input);
+    const result = (await handle.result()) as SessionView;
+    const days = ((await env.currentTimeMs()) - startedAt) / 1_000 / DAY_SECONDS;
+    assert.ok(days >= 30 && days < 31, `${days} days`);
+    return result;
+  });
+  assert.equal(view.state, 'Closed');
+  assert.equal(view.budget.refundedWei, '1000000');
+  assert.deepEqual(
+    closed.map((c) => c.chargedWei),
+    ['0'],
+  );
+});
+
+test('session: charges a completed task, waits for its settlement, and refunds the rest', async () => {
+  const { fakes, closed } = network();
+  const input = sessionInput();
+  const view = await withWorkers(env, fakes, async () => {
+    const handle = await start(input);
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    const [accepted] = await handle.executeUpdate(submitTasksUpdate, {
+      args: [{ tasks: [SUBMISSION] }],
+    });
+    assert.deepEqual(accepted, { taskId: TASK, ordinal: 0, ended: null });
+    await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
+    await handle.executeUpdate(closeSessionUpdate);
+    await handle.signal(tasksSettledSignal, { taskIds: [TASK], transaction: '0x0c' });
+    return (await handle.result()) as SessionView;
+  });
+  // (10 + 20) tokens × 10 wei × 3 miners + 5 %
+  assert.equal(view.budget.chargedWei, '945');
+  assert.equal(view.budget.refundedWei, String(1_000_000 - 945));
+  assert.deepEqual(
+    closed.map((c) => c.chargedWei),
+    ['945'],
+  );
+});
+
+test('session: a task whose router is gone for good expires, and its reservation comes back', async () => {
+  const { fakes } = network();
+  const input = sessionInput('link', DAY_SECONDS);
+  const view = await withWorkers(env, fakes, async () => {
+    const handle = await start(input);
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    return (await handle.result()) as SessionView;
+  });
+  assert.equal(view.state, 'Closed');
+  assert.deepEqual(view.tasks, { accepted: 1, open: 0, ended: 1, settled: 0 });
+  assert.equal(view.budget.refundedWei, '1000000');
+});
+
+test('session: finds no miners until its time is up, then ends as failed and refunds', async () => {
+  let asked = 0;
+  const { fakes, closed } = network({
+    chain: {
+      listCandidates: async () => {
+        asked++;
+        return MINERS.slice(0, 2);
+      },
+    },
+  });
+  const view = await withWorkers(env, fakes, async () => {
+    const handle = await start(sessionInput());
+    return (await handle.result()) as SessionView;
+  });
+  assert.equal(view.state, 'Failed');
+  assert.equal(view.failure, 'NO_MINERS');
+  assert.ok(asked > 100, `asked ${asked} times`);
+  assert.equal(closed.length, 1);
+});
+
+test('session: an activity that fails until its retries end does not keep the money', async () => {
+  let attempts = 0;
+  const { fakes, closed } = network({
+    ipfs: {
+      createKeyring: async () => {
+        attempts++;
+        throw ApplicationFailure.create({ type: 'IPFS_UNREACHABLE', message: 'down' });
+      },
+    },
+  });
+  const view = await withWorkers(env, fakes, async () => {
+    const handle = await start(sessionInput());
+    return (await handle.result()) as SessionView;
+  });
+  assert.ok(attempts > 10, `${attempts} attempts`);
+  assert.equal(view.failure, 'IPFS_UNREACHABLE');
+  assert.equal(view.budget.refundedWei, '1000000');
+  assert.equal(closed.length, 1);
+});
+
+test('session: an opening that the contract refuses moves no money and ends at once', async () => {
+  const { fakes, closed } = network({
+    chain: {
+      openSession: async () => {
+        throw ApplicationFailure.nonRetryable('refused', 'TRANSACTION_REVERTED');
+      },
+    },
+  });
+  const view = await withWorkers(env, fakes, async () => {
+    const handle = await start(sessionInput());
+    return (await handle.result()) as SessionView;
+  });
+  assert.equal(view.failure, 'TRANSACTION_REVERTED');
+  assert.deepEqual(closed, []);
+});
+
+test('session: closing goes on after an outage of the committee that outlasts every retry', async () => {
+  const until = { ms: 0 };
+  const { fakes, closed } = network({
+    oracles: {
+      collectAttestations: async () => {
+        if ((await env.currentTimeMs()) < until.ms) {
+          throw ApplicationFailure.create({ type: 'NO_QUORUM', message: 'down' });
+        }
+        return ['0x01'];
+      },
+    },
+  });
+  const view = await withWorkers(env, fakes, async () => {
+    const handle = await start(sessionInput('link', 60));
+    until.ms = (await env.currentTimeMs()) + 2 * DAY_SECONDS * 1_000;
+    return (await handle.result()) as SessionView;
+  });
+  assert.equal(view.state, 'Closed');
+  assert.equal(closed.length, 1);
+});
+
+test('session: at a sealed level it opens with the keyring of its client, not before', async () => {
+  const { fakes } = network();
+  await withWorkers(env, fakes, async () => {
+    const handle = await start(sessionInput('sealed'));
+    const waiting = await handle.executeUpdate(awaitStateUpdate, { args: ['AwaitingKeyring'] });
+    assert.equal(waiting.state, 'AwaitingKeyring');
+    assert.equal(waiting.miners.length, 4, 'one more miner than asked for, as a spare');
+    await assert.rejects(
+      handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] }),
+    );
+    await handle.executeUpdate(setKeyringUpdate, { args: [{ recipient: 'age1s', cid: 'k' }] });
+    const open = await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    assert.equal(open.state, 'Open');
+    await handle.executeUpdate(closeSessionUpdate);
+    await handle.result();
+  });
+});
+
+test('session: a client that never sends its keyring gets its deposit back', async () => {
+  const { fakes, closed } = network();
+  const view = await withWorkers(env, fakes, async () => {
+    const handle = await start(sessionInput('sealed'));
+    return (await handle.result()) as SessionView;
+  });
+  assert.equal(view.state, 'Failed');
+  assert.equal(view.budget.refundedWei, '1000000');
+  assert.equal(closed.length, 1);
+});
+
+test('session: tells the settlement workflow of each charged task', async () => {
+  const { fakes } = network();
+  await withWorkers(env, fakes, async () => {
+    const settlement = await env.client.workflow.start('settlement', {
+      workflowId: workflowIds.settlement(CHAIN),
+      taskQueue: TASK_QUEUES.workflows,
+      args: [{ chainId: CHAIN, maxTasks: 10, maxAgeMs: 3_600_000, retries: RETRIES }],
+    });
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
+    await env.sleep('2s');
+    const history = await settlement.fetchHistory();
+    const signals = (history.events ?? []).filter(
+      (event) => event.workflowExecutionSignaledEventAttributes?.signalName === 'tasksEnded',
+    );
+    assert.equal(signals.length, 1);
+    const payload = signals[0]?.workflowExecutionSignaledEventAttributes?.input?.payloads?.[0];
+    const tasks = JSON.parse(Buffer.from(payload?.data ?? []).toString()) as SettledTask[];
+    assert.deepEqual(
+      tasks.map((task) => [task.taskId, task.chargeWei]),
+      [[TASK, '945']],
+    );
+    await settlement.terminate();
+    await handle.terminate();
+  });
+});
