@@ -49,6 +49,8 @@ export class Assignment implements TaskListener {
   /** Of the last sign of progress: the assignment itself, the ack, each frame. */
   progressAt = Date.now();
   isStreamEnded = false;
+  /** The connection was lost, which is no fault of the answer. */
+  isDisconnected = false;
 
   readonly #facts: AssignmentFacts;
   readonly #hooks: AssignmentHooks;
@@ -88,6 +90,7 @@ export class Assignment implements TaskListener {
   }
 
   onGone(code: ErrorCode): void {
+    this.isDisconnected = code === 'MINER_FAILED' || code === 'ROUTER_LEASE_LOST';
     this.fail(code);
   }
 

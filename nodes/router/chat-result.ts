@@ -1,37 +1,29 @@
 /** Plain results and stream events, as they come out of a miner's blocks and frames. */
-import { z } from 'zod';
+import * as chat from '../../domain/chat.js';
 import { EngineError } from '../../domain/errors.js';
 import type { ChatResult, StreamEvent } from '../../domain/task.js';
 
-const usage = z.object({
-  promptTokens: z.number().int().min(0),
-  completionTokens: z.number().int().min(0),
-});
-const finishReason = z.enum(['stop', 'length']);
-const resultSchema = z.object({ model: z.string(), text: z.string(), finishReason, usage });
-const eventSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('delta'), text: z.string() }),
-  z.object({ type: z.literal('end'), finishReason, usage }),
-]);
-
 /** Reads a result block in plain form; `null` when it is none. */
 export function parseChatResult(bytes: Uint8Array): ChatResult | null {
-  return resultSchema.safeParse(parseJson(bytes)).data ?? null;
+  try {
+    return chat.parseChatResult(parseJson(bytes));
+  } catch {
+    // What it was instead is the miner's business: it is not what it committed to.
+    return null;
+  }
 }
 
 /** Reads the plain bytes of one frame.
  * @throws MINER_PROTOCOL — not a stream event. */
 export function parseStreamEvent(bytes: Uint8Array): StreamEvent {
-  const parsed = eventSchema.safeParse(parseJson(bytes));
-  if (!parsed.success) throw new EngineError('MINER_PROTOCOL', { expected: 'a stream event' });
-  return parsed.data;
+  try {
+    return chat.parseStreamEvent(parseJson(bytes));
+  } catch {
+    // No cause: parsers quote what they choke on, and this is plaintext.
+    throw new EngineError('MINER_PROTOCOL', { expected: 'a stream event' });
+  }
 }
 
-/** `undefined`, which no schema accepts, where the bytes are not JSON. */
 function parseJson(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch {
-    return undefined;
-  }
+  return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
 }

@@ -16,10 +16,16 @@ import type { Judge } from './judge.js';
 import { createRouterActivities, DRAIN_MS } from './lease.js';
 import { Sessions } from './sessions.js';
 
+/** Answers that are still being written when a router closes get so long. */
+const CLOSE_MS = 500;
+
 export interface RouterDeps {
   /** Names the router to miners, and its task queue (`routerQueue`). */
   readonly routerId: string;
-  readonly config: EngineConfig['router'];
+  readonly config: Pick<
+    EngineConfig['router'],
+    'host' | 'port' | 'apiKeys' | 'maxPromptBytes' | 'maxBodyBytes' | 'firstTokenMs'
+  >;
   readonly network: NetworkInfo;
   /** EIP-712 domain of the miners' messages. */
   readonly signingDomain: SigningDomain;
@@ -80,14 +86,15 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
     url: `http://${deps.config.host}:${port}`,
     async close(drainMs = DRAIN_MS) {
       const stopped = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
       await Promise.all(
         router.sessions.all().map((host) => router.sessions.release(host, drainMs)),
       );
       router.hub.close();
-      // Streams that still have a reader have their last event by now; keep-alive sockets linger.
-      setTimeout(() => server.closeAllConnections(), 500).unref();
+      server.closeIdleConnections();
+      // A stream's last event is on its way to its reader; nobody else is waited for.
+      const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
       await stopped;
+      clearTimeout(timer);
     },
   };
 }

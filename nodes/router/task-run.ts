@@ -81,6 +81,7 @@ export class TaskRun {
   readonly #port: RunPort;
   readonly #assignments: Assignment[] = [];
   readonly #asked = new Set<string>();
+  readonly #askedAgain = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #startedAt = Date.now();
   readonly #resolve: (result: RunResult) => void;
@@ -142,7 +143,7 @@ export class TaskRun {
       },
       onPrecommitted: () => this.#checkPrecommits(),
       onCommitted: (a) => this.#checkCommits(a),
-      onFailed: () => this.#onFailed(),
+      onFailed: (a) => this.#onFailed(a),
     });
     this.#asked.add(link.address.toLowerCase());
     this.#assignments.push(assignment);
@@ -186,8 +187,14 @@ export class TaskRun {
     });
   }
 
-  #onFailed(): void {
+  #onFailed(failed: Assignment): void {
     if (this.#takesMiners) {
+      // A miner that lost its connection may come back, and is asked once more then.
+      const key = failed.miner.toLowerCase();
+      if (failed.isDisconnected && !this.#askedAgain.has(key)) {
+        this.#askedAgain.add(key);
+        this.#asked.delete(key);
+      }
       this.#fill();
       this.#checkPrecommits();
     } else if (this.state === 'Precommitted') this.#checkCommits();

@@ -66,6 +66,9 @@ export interface TaskRequest {
   readonly fingerprint: string | null;
   /** Makes the block that is pinned as the request at rest. */
   readonly atRest: () => Promise<Uint8Array>;
+  /** Whether a block at rest is the same request, sealed another time; `null` where only the client
+   * can tell. */
+  readonly isSame: ((block: Uint8Array) => Promise<boolean>) | null;
 }
 
 type Bounds = Pick<TaskSubmission, 'maxPromptTokens' | 'maxTokens' | 'seed'>;
@@ -241,11 +244,29 @@ export class TaskService {
     const submission = { taskId, requestCid, model, maxPromptTokens, maxTokens, seed };
     const [answer] = await Promise.all([this.#submissions.add(submission), this.#pin(block)]);
     if ('refused' in answer) {
+      // age seals the same request to other bytes each time: another CID need not be another one.
+      const { isSame } = request;
+      if (answer.refused === 'IDEMPOTENCY_CONFLICT' && isSame !== null) {
+        return this.#recognise(taskId, isSame);
+      }
       this.#isStrained = true;
       throw new EngineError(isErrorCode(answer.refused) ? answer.refused : 'BUDGET_EXHAUSTED');
     }
     this.#isStrained = false;
     return { requestCid, ended: answer.ended };
+  }
+
+  /** @throws IDEMPOTENCY_CONFLICT — the task that the workflow knows is another request. */
+  async #recognise(
+    taskId: TaskId,
+    isSame: (block: Uint8Array) => Promise<boolean>,
+  ): Promise<Recorded> {
+    const record = await this.#deps.gateway.task(this.#lease.sessionId, taskId);
+    if (record === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
+    const { requestCid, outcome } = record;
+    const block = await this.#deps.blockStore.get(requestCid, { signal: this.#pinning() });
+    if (!(await isSame(block))) throw new EngineError('IDEMPOTENCY_CONFLICT', { taskId });
+    return { requestCid, ended: outcome };
   }
 
   /** @returns `null` when the answers differ and no oracle could be reached in time. */

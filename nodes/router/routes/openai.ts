@@ -1,7 +1,7 @@
 /** `/v1`: what any OpenAI client speaks. At levels `open` and `link` the router seals for it. */
 import { createHash, randomUUID } from 'node:crypto';
 import type { Context } from 'hono';
-import { sealAtRest } from '../../../adapters/seal/at-rest.js';
+import { openAtRest, sealAtRest } from '../../../adapters/seal/at-rest.js';
 import type { Channel } from '../../../adapters/seal/channel.js';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import { encodeJson } from '../../../adapters/ipfs/canonical.js';
@@ -86,6 +86,7 @@ async function accept(
   idempotencyKey: string | undefined,
 ): Promise<ServedTask> {
   const { sessionId, keyring } = host.lease;
+  const { identity } = host.keys;
   const taskId = await taskIdOf(sessionId, idempotencyKey ?? randomUUID());
   const bytes = encodeJson(request);
   const sealer = await channel.sealer(taskId, 'client');
@@ -96,6 +97,10 @@ async function accept(
     frame: await sealer.seal(bytes, true),
     fingerprint: createHash('sha256').update(bytes).digest('hex'),
     atRest: async () => (keyring === null ? bytes : sealAtRest(bytes, [keyring.recipient])),
+    isSame: async (block) => {
+      const plain = identity === null ? block : await openAtRest(block, identity);
+      return Buffer.compare(plain, bytes) === 0;
+    },
   });
 }
 

@@ -81,6 +81,7 @@ async function accept(host: SessionHost, request: SealedTaskRequest): Promise<Se
     fingerprint:
       policy.level === 'open' ? createHash('sha256').update(frame.data).digest('hex') : null,
     atRest: async () => block,
+    isSame: null,
   });
 }
 

@@ -1,0 +1,335 @@
+/** A router for tests: real HTTP, WebSockets, seals and signatures; our own ports in memory. */
+import { createHash } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { cidOf } from '../../../adapters/ipfs/cid.js';
+import type { BlockStore } from '../../../adapters/ipfs/block-store.js';
+import { createIdentity } from '../../../adapters/seal/identity.js';
+import { createKeyring, wrapKeyring } from '../../../adapters/seal/keyring.js';
+import { signingDomain } from '../../../domain/attestation.js';
+import { EngineError } from '../../../domain/errors.js';
+import type { Address, Cid, SessionId, TaskId } from '../../../domain/ids.js';
+import type { LeaseInput, OpenTask, TaskRecord } from '../../../domain/lease.js';
+import type { NodeStatus } from '../../../domain/node.js';
+import type { KeyringRef, Keyring } from '../../../domain/sealing.js';
+import type { SessionPolicy, SessionState, SessionView } from '../../../domain/session.js';
+import type { TaskCompletion, TaskSubmission } from '../../../domain/task.js';
+import type { SessionGateway } from '../../../nodes/router/gateway.js';
+import type { Judge } from '../../../nodes/router/judge.js';
+import { startRouter, type RouterDeps, type RunningRouter } from '../../../nodes/router/router.js';
+import { ScriptedMiner, type Script } from './scripted-miner.js';
+
+export const DOMAIN = signingDomain(31_337, '0x00000000000000000000000000000000000000aa');
+export const API_KEY = 'sk-test';
+export const SESSION: SessionId = '4711';
+
+const POLICY: SessionPolicy = {
+  version: 1,
+  model: 'tiny',
+  redundancy: 1,
+  level: 'link',
+  priceCeilingWei: '10',
+  maxTasks: 1_000,
+  idleSeconds: 600,
+  taskSeconds: 20,
+};
+
+/** Polls until `condition` holds. */
+export async function until(condition: () => boolean, what: string, ms = 8_000): Promise<void> {
+  for (const deadline = Date.now() + ms; !condition(); await delay(5)) {
+    if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
+  }
+}
+
+/** A promise and the function that settles it. */
+export function gate(): { readonly opened: Promise<void>; open: () => void } {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+}
+
+export class MemoryBlocks implements BlockStore {
+  readonly blocks = new Map<Cid, Uint8Array>();
+  async put(bytes: Uint8Array): Promise<Cid> {
+    const cid = cidOf(bytes);
+    this.blocks.set(cid, bytes);
+    return cid;
+  }
+  async get(cid: Cid): Promise<Uint8Array> {
+    const bytes = this.blocks.get(cid);
+    if (bytes === undefined) throw new EngineError('CONTENT_MISSING', { cid });
+    return bytes;
+  }
+  async unpin(cid: Cid): Promise<void> {
+    this.blocks.delete(cid);
+  }
+}
+
+/** The session workflow's side of the updates: first answer counts, batches are kept. */
+export class FakeGateway implements SessionGateway {
+  readonly submitted: (readonly TaskSubmission[])[] = [];
+  readonly completed: (readonly TaskCompletion[])[] = [];
+  readonly records = new Map<TaskId, TaskRecord>();
+  readonly views = new Map<SessionId, SessionView>();
+  /** Awaited in each update; a test may close it. */
+  beforeSubmit: () => Promise<void> = async () => undefined;
+  beforeComplete: () => Promise<void> = async () => undefined;
+  refusal: string | null = null;
+
+  async start(): Promise<void> {}
+  async view(sessionId: SessionId): Promise<SessionView> {
+    const view = this.views.get(sessionId);
+    if (view === undefined) throw new EngineError('SESSION_NOT_FOUND', { sessionId });
+    return view;
+  }
+  awaitState(sessionId: SessionId, _state: SessionState): Promise<SessionView> {
+    return this.view(sessionId);
+  }
+  async submit(_sessionId: SessionId, tasks: readonly TaskSubmission[]) {
+    this.submitted.push(tasks);
+    await this.beforeSubmit();
+    return tasks.map((task) => {
+      const { taskId, requestCid } = task;
+      if (this.refusal !== null) return { taskId, refused: this.refusal };
+      const known = this.records.get(taskId);
+      if (known !== undefined) {
+        if (known.requestCid !== requestCid) return { taskId, refused: 'IDEMPOTENCY_CONFLICT' };
+        return { taskId, ordinal: known.ordinal, ended: known.outcome };
+      }
+      const ordinal = this.records.size;
+      this.records.set(taskId, {
+        taskId,
+        ordinal,
+        state: 'Open',
+        outcome: null,
+        requestCid,
+        evidenceCid: null,
+        usage: null,
+        chargeWei: '0',
+        settlementTx: null,
+        payments: [],
+      });
+      return { taskId, ordinal, ended: null };
+    });
+  }
+  async complete(_sessionId: SessionId, tasks: readonly TaskCompletion[]) {
+    this.completed.push(tasks);
+    await this.beforeComplete();
+    return tasks.map(({ taskId, outcome, evidenceCid, usage }) => {
+      const known = this.records.get(taskId);
+      if (known === undefined) return { taskId, outcome: 'failed' as const, chargeWei: '0' };
+      const ended: TaskRecord = {
+        ...known,
+        state: 'Ended',
+        outcome: known.outcome ?? outcome,
+        evidenceCid: known.evidenceCid ?? evidenceCid ?? null,
+        usage: known.usage ?? usage,
+      };
+      this.records.set(taskId, ended);
+      return { taskId, outcome: ended.outcome ?? outcome, chargeWei: '1' };
+    });
+  }
+  async setKeyring(sessionId: SessionId, keyring: KeyringRef): Promise<SessionView> {
+    this.views.set(sessionId, { ...(await this.view(sessionId)), keyring, state: 'Open' });
+    return this.view(sessionId);
+  }
+  close(sessionId: SessionId): Promise<SessionView> {
+    return this.view(sessionId);
+  }
+  async task(_sessionId: SessionId, taskId: TaskId): Promise<TaskRecord | null> {
+    return this.records.get(taskId) ?? null;
+  }
+  async tasks(): Promise<readonly TaskRecord[]> {
+    return [...this.records.values()];
+  }
+  /** All completions, batches aside. */
+  get ends(): readonly TaskCompletion[] {
+    return this.completed.flat();
+  }
+}
+
+export interface WorldOptions {
+  readonly policy?: Partial<SessionPolicy>;
+  readonly openTasks?: readonly OpenTask[];
+  readonly judge?: Judge;
+  readonly firstTokenMs?: number;
+  readonly silenceMs?: number;
+  readonly readNode?: RouterDeps['registry']['readNode'];
+  /** Reserved, but not connected by themselves. */
+  readonly absent?: number;
+  readonly blocks?: MemoryBlocks;
+  readonly gateway?: FakeGateway;
+}
+
+export class World {
+  readonly router: RunningRouter;
+  readonly miners: readonly ScriptedMiner[];
+  readonly gateway: FakeGateway;
+  readonly blocks: MemoryBlocks;
+  readonly keyring: Keyring;
+  readonly lease: LeaseInput;
+  readonly statuses: Map<string, NodeStatus>;
+
+  constructor(parts: Omit<World, 'ask' | 'chat' | 'close' | 'miner'>) {
+    this.router = parts.router;
+    this.miners = parts.miners;
+    this.gateway = parts.gateway;
+    this.blocks = parts.blocks;
+    this.keyring = parts.keyring;
+    this.lease = parts.lease;
+    this.statuses = parts.statuses;
+  }
+
+  miner(index: number): ScriptedMiner {
+    const miner = this.miners[index];
+    if (miner === undefined) throw new Error(`no miner ${index}`);
+    return miner;
+  }
+
+  /** A request to the router, as the test's API key. */
+  ask(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(new URL(path, this.router.url), {
+      ...init,
+      headers: {
+        authorization: `Bearer ${API_KEY}`,
+        'content-type': 'application/json',
+        ...(init.headers as Record<string, string> | undefined),
+      },
+      signal: init.signal ?? AbortSignal.timeout(15_000),
+    });
+  }
+
+  chat(text: string, more: object = {}, headers: Record<string, string> = {}): Promise<Response> {
+    const body = { model: 'tiny', messages: [{ role: 'user', content: text }], ...more };
+    return this.ask('/v1/chat/completions', {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers,
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const miner of this.miners) miner.close();
+    await this.router.close(0);
+  }
+}
+
+/** Starts a router that holds one session, with a connected miner for each script. */
+export async function startWorld(
+  scripts: readonly Script[],
+  options: WorldOptions = {},
+): Promise<World> {
+  const miners = await Promise.all(scripts.map((script) => ScriptedMiner.create(DOMAIN, script)));
+  const routerKeys = await createIdentity();
+  const { keyring, recipient } = await createKeyring(SESSION);
+  const blocks = options.blocks ?? new MemoryBlocks();
+  const gateway = options.gateway ?? new FakeGateway();
+  const policy = { ...POLICY, ...options.policy };
+  const readers = [routerKeys.recipient, ...miners.map((miner) => miner.recipient)];
+  const file = await wrapKeyring(keyring, readers);
+  const statuses = new Map<string, NodeStatus>(miners.map((m) => [m.address, 'Active']));
+  const router = await startRouter({
+    routerId: 'router-1',
+    config: {
+      host: '127.0.0.1',
+      port: 0,
+      apiKeys: [
+        { name: 'test', sha256: sha256(API_KEY), sessions: [SESSION] },
+        { name: 'other', sha256: sha256('sk-other'), sessions: ['4712'] },
+      ],
+      maxPromptBytes: 4_096,
+      maxBodyBytes: 64 * 1024,
+      firstTokenMs: options.firstTokenMs ?? 5_000,
+    },
+    network: {
+      version: '0.1.0',
+      chainId: 31_337,
+      contracts: {
+        token: DOMAIN.verifyingContract,
+        sessionManager: DOMAIN.verifyingContract,
+        sessionPayment: DOMAIN.verifyingContract,
+      },
+      models: [
+        { name: 'tiny', pricePerTokenWei: '1' },
+        { name: 'small', pricePerTokenWei: '1' },
+      ],
+      feeBps: 100,
+      gatewayUrl: 'http://127.0.0.1:8080',
+    },
+    signingDomain: DOMAIN,
+    identity: routerKeys.identity,
+    blockStore: blocks,
+    registry: {
+      readNode:
+        options.readNode ??
+        (async (address: Address) => {
+          const status = statuses.get(address);
+          const miner = miners.find((m) => m.address === address);
+          if (status === undefined || miner === undefined) return null;
+          const { recipient: nodeRecipient } = miner;
+          return {
+            address,
+            role: 'miner',
+            status,
+            stakeWei: 1n,
+            recipient: nodeRecipient,
+            metadataCid: '',
+          };
+        }),
+    },
+    gateway,
+    judge:
+      options.judge ??
+      (async () => {
+        throw new EngineError('ORACLE_UNREACHABLE');
+      }),
+    log: () => undefined,
+    ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
+  });
+  const lease: LeaseInput = {
+    sessionId: SESSION,
+    workflowId: `session:31337:${SESSION}`,
+    owner: DOMAIN.verifyingContract,
+    policy,
+    miners: miners.map(({ address, recipient: r }) => ({ address, recipient: r })),
+    validators: [],
+    keyring: policy.level === 'open' ? null : { recipient, cid: await blocks.put(file) },
+    pricePerTokenWei: '1',
+    openTasks: options.openTasks ?? [],
+  };
+  const present = miners.slice(0, miners.length - (options.absent ?? 0));
+  await Promise.all(present.map((miner) => miner.connect(router.url)));
+  await router.sessions.open(lease);
+  return new World({ router, miners, gateway, blocks, keyring, lease, statuses });
+}
+
+/** Reads server-sent events: `data` lines as text, comments left out. */
+export async function readSse(
+  response: Response,
+): Promise<{ readonly id: number | null; readonly data: string }[]> {
+  const text = await response.text();
+  return text
+    .split('\n\n')
+    .filter((block) => block.includes('data: '))
+    .map((block) => ({
+      id:
+        /^id: (\d+)$/m.exec(block)?.[1] === undefined
+          ? null
+          : Number(/^id: (\d+)$/m.exec(block)?.[1]),
+      data: /^data: (.*)$/m.exec(block)?.[1] ?? '',
+    }));
+}
+
+/** The text of a streamed chat completion. */
+export function textOf(events: readonly { readonly data: string }[]): string {
+  return events
+    .filter(({ data }) => data !== '[DONE]')
+    .map(({ data }) => JSON.parse(data) as { choices?: { delta?: { content?: string } }[] })
+    .map(({ choices }) => choices?.[0]?.delta?.content ?? '')
+    .join('');
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
