@@ -13,10 +13,7 @@ interface Vm {
     }
 
     function addr(uint256 key) external pure returns (address);
-    function sign(uint256 key, bytes32 digest)
-        external
-        pure
-        returns (uint8 v, bytes32 r, bytes32 s);
+    function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function deployCode(string calldata artifact, bytes calldata constructorArgs)
         external
         returns (address);

@@ -67,8 +67,7 @@ abstract contract World is Base {
         oracleKeys = sortedKeys(5, 1);
         committee = IOracleCommittee(
             vm.deployCode(
-                "OracleCommittee.sol:OracleCommittee",
-                abi.encode(addressesOf(oracleKeys), QUORUM)
+                "OracleCommittee.sol:OracleCommittee", abi.encode(addressesOf(oracleKeys), QUORUM)
             )
         );
         registry = INodeRegistry(
@@ -78,9 +77,8 @@ abstract contract World is Base {
             )
         );
         users = IUserRegistry(vm.deployCode("UserRegistry.sol:UserRegistry", ""));
-        ledger = IHealthLedger(
-            vm.deployCode("HealthLedger.sol:HealthLedger", abi.encode(committee))
-        );
+        ledger =
+            IHealthLedger(vm.deployCode("HealthLedger.sol:HealthLedger", abi.encode(committee)));
         pool = INodePool(vm.deployCode("NodePool.sol:NodePool", abi.encode(committee)));
         payment = ISessionPayment(
             vm.deployCode(
@@ -103,9 +101,7 @@ abstract contract World is Base {
         returns (bytes32)
     {
         bytes32 separator = keccak256(
-            abi.encode(
-                DOMAIN_TYPEHASH, keccak256("Cortensor"), keccak256("1"), chainId, verifier
-            )
+            abi.encode(DOMAIN_TYPEHASH, keccak256("Cortensor"), keccak256("1"), chainId, verifier)
         );
         return keccak256(abi.encodePacked("\x19\x01", separator, structHash));
     }
@@ -145,9 +141,10 @@ abstract contract World is Base {
         bytes32 structHash = keccak256(
             abi.encode(PERMIT_TYPEHASH, owner, spender, amount, token.nonces(owner), NO_DEADLINE)
         );
-        return vm.sign(
-            key, keccak256(abi.encodePacked("\x19\x01", token.DOMAIN_SEPARATOR(), structHash))
-        );
+        return
+            vm.sign(
+                key, keccak256(abi.encodePacked("\x19\x01", token.DOMAIN_SEPARATOR(), structHash))
+            );
     }
 
     function sortedKeys(uint256 count, uint256 seed) internal pure returns (uint256[] memory keys) {
@@ -208,8 +205,7 @@ abstract contract World is Base {
 
     function admission(address node, bytes32 evidence) internal view returns (bytes[] memory) {
         return quorumOver(
-            address(registry),
-            keccak256(abi.encode(registry.ADMIT_NODE_TYPEHASH(), node, evidence))
+            address(registry), keccak256(abi.encode(registry.ADMIT_NODE_TYPEHASH(), node, evidence))
         );
     }
 
@@ -256,9 +252,7 @@ abstract contract World is Base {
         return quorumOver(
             address(ledger),
             keccak256(
-                abi.encode(
-                    ledger.REPORT_EPOCH_TYPEHASH(), epoch, root, keccak256(scores), evidence
-                )
+                abi.encode(ledger.REPORT_EPOCH_TYPEHASH(), epoch, root, keccak256(scores), evidence)
             )
         );
     }
@@ -269,8 +263,7 @@ abstract contract World is Base {
         returns (bytes[] memory)
     {
         return quorumOver(
-            address(pool),
-            keccak256(abi.encode(pool.ENTER_POOL_TYPEHASH(), node, kind, evidence))
+            address(pool), keccak256(abi.encode(pool.ENTER_POOL_TYPEHASH(), node, kind, evidence))
         );
     }
 

@@ -52,18 +52,15 @@ contract HealthLedgerTest is World {
         bytes[] memory signatures = reporting(1, root, scores, EVIDENCE);
         bytes memory other = scores;
         other[21] = 0xff;
-        (bool passed,) = address(ledger).call(
-            abi.encodeCall(IHealthLedger.reportEpoch, (1, root, other, EVIDENCE, signatures))
-        );
+        (bool passed,) = address(ledger)
+            .call(abi.encodeCall(IHealthLedger.reportEpoch, (1, root, other, EVIDENCE, signatures)));
         vm.assertTrue(!passed, "other scores passed");
     }
 
     function test_reportEpoch_reverts_whenScoresAreCutShort() public {
         bytes memory short = hex"00";
         bytes[] memory signatures = reporting(1, root, short, EVIDENCE);
-        vm.expectRevert(
-            abi.encodeWithSelector(IHealthLedger.HealthLedgerScoresInvalid.selector, 1)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IHealthLedger.HealthLedgerScoresInvalid.selector, 1));
         ledger.reportEpoch(1, root, short, EVIDENCE, signatures);
     }
 
@@ -81,8 +78,6 @@ contract HealthLedgerTest is World {
     }
 
     function report(uint64 epoch) private {
-        ledger.reportEpoch(
-            epoch, root, scores, EVIDENCE, reporting(epoch, root, scores, EVIDENCE)
-        );
+        ledger.reportEpoch(epoch, root, scores, EVIDENCE, reporting(epoch, root, scores, EVIDENCE));
     }
 }

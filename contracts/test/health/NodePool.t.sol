@@ -31,11 +31,11 @@ contract NodePoolTest is World {
 
     function test_enterPool_reverts_withSignaturesForAnotherPool() public {
         bytes[] memory signatures = entering(NODE, NodeKind.Reserved, EVIDENCE);
-        INodePool other =
-            INodePool(vm.deployCode("NodePool.sol:NodePool", abi.encode(committee)));
-        (bool passed,) = address(other).call(
-            abi.encodeCall(INodePool.enterPool, (NODE, NodeKind.Reserved, EVIDENCE, signatures))
-        );
+        INodePool other = INodePool(vm.deployCode("NodePool.sol:NodePool", abi.encode(committee)));
+        (bool passed,) = address(other)
+            .call(
+                abi.encodeCall(INodePool.enterPool, (NODE, NodeKind.Reserved, EVIDENCE, signatures))
+            );
         vm.assertTrue(!passed, "another pool's signatures passed");
     }
 

@@ -16,9 +16,7 @@ contract CortensorTokenTest is World {
 
     function test_mint_reverts_byOthers() public {
         vm.prank(ALICE);
-        vm.expectRevert(
-            abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, ALICE)
-        );
+        vm.expectRevert(abi.encodeWithSelector(Ownable.OwnableUnauthorizedAccount.selector, ALICE));
         token.mint(ALICE, 1);
     }
 

@@ -3,8 +3,7 @@ pragma solidity 0.8.37;
 
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuardTransient} from
-    "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {
     INodeRegistry,
     NodeRole,
@@ -159,9 +158,7 @@ contract NodeRegistryTest is World {
         bytes memory signature =
             signRegistration(KEY, NodeRole.Miner, MINIMUM_STAKE, block.timestamp);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                SafeERC20.SafeERC20FailedOperation.selector, address(refusing)
-            )
+            abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(refusing))
         );
         registerWith(signature, block.timestamp);
     }
@@ -365,9 +362,7 @@ contract NodeRegistryTest is World {
     function test_nodesOf_pages() public {
         for (uint256 i = 1; i <= 5; i++) {
             token.mint(vm.addr(i), MINIMUM_STAKE);
-            register(
-                i, i == 3 ? NodeRole.Router : NodeRole.Miner, MINIMUM_STAKE, block.timestamp
-            );
+            register(i, i == 3 ? NodeRole.Router : NodeRole.Miner, MINIMUM_STAKE, block.timestamp);
         }
         NodeView[] memory page = registry.nodesOf(NodeRole.Miner, 1, 2);
         vm.assertEq(page.length, 2, "length");

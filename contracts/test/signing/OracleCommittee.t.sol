@@ -86,15 +86,11 @@ contract OracleCommitteeTest is World {
         single.requireQuorum(DIGEST, signatures);
     }
 
-    function test_fuzz_requireQuorum_reverts_forAnotherDigest(bytes32 other)
-        public
-        view
-    {
+    function test_fuzz_requireQuorum_reverts_forAnotherDigest(bytes32 other) public view {
         if (other == DIGEST) other = ~other;
         bytes[] memory signatures = signBy(QUORUM, DIGEST);
-        (bool passed,) = address(committee).staticcall(
-            abi.encodeCall(IOracleCommittee.requireQuorum, (other, signatures))
-        );
+        (bool passed,) = address(committee)
+            .staticcall(abi.encodeCall(IOracleCommittee.requireQuorum, (other, signatures)));
         vm.assertTrue(!passed, "another digest passed");
     }
 
@@ -116,9 +112,8 @@ contract OracleCommitteeTest is World {
         bytes[] memory signatures = changing(same, QUORUM);
         committee.change(same, QUORUM, signatures);
         // Over the nonce that is past, the signatures recover to no member, or in no order.
-        (bool passed,) = address(committee).call(
-            abi.encodeCall(IOracleCommittee.change, (same, QUORUM, signatures))
-        );
+        (bool passed,) = address(committee)
+            .call(abi.encodeCall(IOracleCommittee.change, (same, QUORUM, signatures)));
         vm.assertTrue(!passed, "replay passed");
     }
 
@@ -161,11 +156,7 @@ contract OracleCommitteeTest is World {
         }
     }
 
-    function changing(address[] memory list, uint32 quorum)
-        private
-        view
-        returns (bytes[] memory)
-    {
+    function changing(address[] memory list, uint32 quorum) private view returns (bytes[] memory) {
         return quorumOver(
             address(committee),
             keccak256(
