@@ -13,7 +13,7 @@ import { formatPath, Source } from './config/source.js';
 import { hasSecret, secretsOf } from './secret.js';
 
 export { writeConfig } from './config/write.js';
-export type { LayerSettings, Runtime, ServerSettings, Settings } from './config/settings.js';
+export type { Runtime, Settings } from './config/settings.js';
 
 export interface LoadOptions {
   readonly file: string;

@@ -29,7 +29,7 @@ interface TestEvent {
 }
 
 /** Writes a line of JSON for each test, in the order of the file. */
-export async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   /** Name of the test or suite that has started on each level. */
   const started: string[] = [];
   /** Whether something on the level below has ended since one of this level did. */
