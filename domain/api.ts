@@ -1,8 +1,7 @@
 /** Bodies of the router's native API under `/api/v1`, shared by router, SDK and dashboard. */
-import type { Address, Cid, Hex, TaskId } from './ids.js';
+import type { Address, Hex } from './ids.js';
 import type { WeiString } from './money.js';
 import type { KeyringRef } from './sealing.js';
-import type { TaskOutcome } from './task.js';
 
 /** `GET /api/v1/network`: what a client must know before it signs. */
 export interface NetworkInfo {
@@ -24,19 +23,6 @@ export interface AccountInfo {
   readonly balanceWei: WeiString;
   /** Next EIP-2612 nonce of the account, decimal. */
   readonly permitNonce: string;
-}
-
-/** Field `cortensor` of a chat completion; in a stream, of the last chunk before `[DONE]`, whose
- * `choices` is empty. */
-export interface CompletionEnd {
-  readonly taskId: TaskId;
-  readonly outcome: TaskOutcome;
-  /** Miner whose answer is the agreed one; `null` without agreement. */
-  readonly agreed: Address | null;
-  readonly requestCid: Cid;
-  readonly resultCids: readonly Cid[];
-  /** The agreed answer, when it is not the one that was streamed. */
-  readonly replacement: string | null;
 }
 
 /** `PUT /api/v1/sessions/:id/keyring`: the client's keyring at sealed levels. */

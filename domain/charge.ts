@@ -11,6 +11,23 @@ export interface Charge {
   readonly chargeWei: WeiString;
 }
 
+/** The usage that is billed: the median of what the agreeing miners claim (of an even count the lower
+ * one, so that in doubt the session pays less), and never more than the request allows. */
+export function billedUsage(claims: readonly TokenUsage[], bounds: TokenUsage): TokenUsage {
+  return {
+    promptTokens: Math.min(median(claims.map((c) => c.promptTokens)), bounds.promptTokens),
+    completionTokens: Math.min(
+      median(claims.map((c) => c.completionTokens)),
+      bounds.completionTokens,
+    ),
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
+}
+
 /** Prices a task by the usage of its agreed answer. Nobody to pay means nothing to charge.
  * @param input.feeBps - the protocol's share on top of the payments, 0–10,000. */
 export function chargeOf(input: {

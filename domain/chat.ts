@@ -7,6 +7,27 @@ const FINISH_REASONS: readonly ChatResult['finishReason'][] = ['stop', 'length']
 /** Most tokens that one answer may have. */
 export const MAX_COMPLETION_TOKENS = 4_096;
 
+/** Around each message and each prompt, a chat template adds tokens of its own. */
+const TEMPLATE_TOKENS_PER_MESSAGE = 16;
+const TEMPLATE_TOKENS = 64;
+
+/** The most tokens that a prompt can have: byte-level vocabularies have none below one byte. What a
+ * session reserves for, and no more than which is ever billed. */
+export function maxPromptTokensOf({ messages }: Pick<ChatRequest, 'messages'>): number {
+  const templates = TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * messages.length;
+  return messages.reduce((sum, { content }) => sum + utf8Bytes(content), templates);
+}
+
+/** Counts the bytes of a text's UTF-8. */
+export function utf8Bytes(text: string): number {
+  let bytes = 0;
+  for (const character of text) {
+    const code = character.codePointAt(0) ?? 0;
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x1_0000 ? 3 : 4;
+  }
+  return bytes;
+}
+
 /** Checks a request in plain form.
  * @throws PROMPT_INVALID — with the field, and what was expected of it. */
 export function parseChatRequest(value: unknown): ChatRequest {
