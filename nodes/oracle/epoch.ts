@@ -3,7 +3,6 @@
  * that anybody computes alike from the answers.
  */
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
-import { cidOf } from '../../adapters/ipfs/cid.js';
 import { sortScores } from '../../adapters/chain/pack-scores.js';
 import { openChannel } from '../../adapters/seal/channel.js';
 import type { SigningDomain } from '../../domain/attestation.js';
@@ -57,7 +56,7 @@ export async function checkEpoch(
     if (!miners.some((miner) => sameAddress(miner, answer.miner))) {
       throw new Refusal('an answer by a miner that was not asked');
     }
-    await checkAnswer(answer, probe, deps.domain);
+    await checkAnswer(answer, probe, evidence.epoch, deps.domain);
   }
 }
 
@@ -75,20 +74,17 @@ function checkProbes({ probes, ...evidence }: EpochEvidence, models: OracleDeps[
   }
 }
 
+/** A probe travels as a task of a session whose number is the epoch's, at level `open`. */
 async function checkAnswer(
   { miner, precommitment, commitment, text, finishReason }: ProbeAnswer,
   probe: Probe,
+  epoch: number,
   domain: SigningDomain,
 ): Promise<void> {
-  const { sessionId } = precommitment;
+  const sessionId = String(epoch);
   checkPair({ sessionId, taskId: probe.id, miner }, precommitment, commitment, domain);
   const channel = await openChannel({ sessionId, channelKey: null });
-  const { model } = probe.request;
-  const result = { model, text, finishReason, usage: commitment.usage };
-  if (
-    (await channel.resultHash(result)) !== commitment.resultHash.toLowerCase() ||
-    cidOf(encodeJson(result)) !== commitment.resultCid
-  ) {
+  if ((await channel.resultHash({ text, finishReason })) !== commitment.resultHash.toLowerCase()) {
     throw new Refusal('an answer is not what its miner committed to');
   }
 }

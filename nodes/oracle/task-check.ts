@@ -2,24 +2,30 @@
  * One settled task, judged again from its evidence: who committed to what, what the results say, who
  * is to be paid, and how much. Nothing that the router or the workflow concluded is taken over.
  */
-import { parseTaskEvidence } from './schema.js';
-import { chargeOf } from '../../domain/charge.js';
+import { billedUsage, chargeOf } from '../../domain/charge.js';
+import { maxPromptTokensOf, utf8Bytes } from '../../domain/chat.js';
 import { sameAddress, type Address } from '../../domain/ids.js';
 import type { NodeStatus } from '../../domain/node.js';
-import type { ChatRequest, Commitment, SettledTask, TaskEvidence } from '../../domain/task.js';
+import type {
+  ChatRequest,
+  Commitment,
+  SettledTask,
+  TaskEvidence,
+  TokenUsage,
+} from '../../domain/task.js';
+import type { Verdict } from '../../domain/verdict.js';
 import { checkPair } from './commitments.js';
 import { agreedMiners, isSameMiners, judgeAnswers, type JudgedAnswer } from './judge.js';
 import type { OracleDeps } from './ports.js';
 import { Refusal } from './refusal.js';
-import { readDocument, type OpenedResult, type ResultReader, type SealedUnder } from './results.js';
+import { readDocument, type ResultReader, type SealedUnder } from './results.js';
+import { parseTaskEvidence } from './schema.js';
 import type { SessionTerms, TermsReader } from './session-terms.js';
 
 /** A miner that was jailed or is leaving has still earned what it did before. */
 const PAYABLE: readonly NodeStatus[] = ['Active', 'Jailed', 'Exiting'];
-/** Tokens that a chat template adds, to a prompt and to each of its messages; generous, since what
- * it guards against is a usage that has nothing to do with the text. */
-const TEMPLATE_TOKENS = 128;
-const MESSAGE_TOKENS = 32;
+/** What a text's token count may exceed its bytes by: marks that leave no text. */
+const MARK_TOKENS = 32;
 
 export interface TaskCheckDeps extends Pick<OracleDeps, 'store' | 'chain' | 'domains' | 'feeBps'> {
   readonly results: ResultReader;
@@ -45,25 +51,18 @@ export async function checkTask(
 
   const request = await deps.results.openRequest(session, task.requestCid, signal);
   if (request.model !== terms.policy.model) throw new Refusal('another model was asked for');
-  const opened = await Promise.all(
-    commitments.map(async (commitment): Promise<JudgedAnswer> => {
-      const result = await deps.results.open(session, commitment.resultCid, signal);
-      const isAsCommitted = result !== null && isHonest(commitment, result, request, terms);
-      return { miner: commitment.miner, opened: isAsCommitted ? result : null };
+  const answers = await Promise.all(
+    commitments.map(async ({ miner, resultCid, resultHash }): Promise<JudgedAnswer> => {
+      const opened = await deps.results.open(session, resultCid, signal);
+      const isAsCommitted = opened?.resultHash === resultHash.toLowerCase();
+      return { miner, opened: isAsCommitted ? opened : null };
     }),
   );
   // A router cannot make a majority by naming fewer miners than the owner's policy asks.
   const asked = Math.max(terms.policy.redundancy, commitments.length);
-  const verdict = await judgeAnswers(opened, asked);
-  const agreed = agreedMiners(verdict);
-  if (verdict.status !== 'agreed') throw new Refusal('the results do not agree');
-  if (!isSameMiners(agreed, agreedMiners(evidence.verdict))) {
-    throw new Refusal('the verdict is not what the results say');
-  }
-  if (agreed.length > terms.policy.redundancy) {
-    throw new Refusal('more miners would be paid than the policy asks');
-  }
-  checkCharge(task, medoidOf(evidence, commitments, agreed, verdict), agreed, terms, deps.feeBps);
+  const agreed = checkVerdict(await judgeAnswers(answers, asked), evidence, terms);
+  const usage = usageOf(commitments, answers, agreed, request);
+  checkCharge(task, usage, agreed, terms, deps.feeBps);
 }
 
 /** What evidence, task and policy must have in common. */
@@ -87,17 +86,11 @@ function checkCommitments(
   evidence: TaskEvidence,
   { domains }: Pick<TaskCheckDeps, 'domains'>,
 ): readonly Commitment[] {
-  const { sessionId, taskId, precommitments, commitments, keyringCid } = evidence;
+  const { sessionId, taskId, precommitments, commitments } = evidence;
   const isUnique = (values: readonly string[]): boolean =>
     new Set(values.map((value) => value.toLowerCase())).size === values.length;
-  if (
-    !isUnique(precommitments.map((p) => p.miner)) ||
-    !isUnique(commitments.map((c) => c.miner)) ||
-    !isUnique(commitments.map((c) => c.salt)) ||
-    // Sealing is never the same twice: one block under two names was copied.
-    (keyringCid !== undefined && !isUnique(commitments.map((c) => c.resultCid)))
-  ) {
-    throw new Refusal('a commitment was given twice');
+  if (!isUnique(precommitments.map((p) => p.miner)) || !isUnique(commitments.map((c) => c.miner))) {
+    throw new Refusal('a miner has answered twice');
   }
   for (const commitment of commitments) {
     const { miner } = commitment;
@@ -115,54 +108,60 @@ async function checkRegistered(miner: Address, deps: Pick<TaskCheckDeps, 'chain'
   }
 }
 
-/** Whether a result is what its miner committed to, and its usage one that the texts allow: a token
- * is at least one byte. */
-function isHonest(
-  { resultHash, usage }: Commitment,
-  opened: OpenedResult,
-  request: ChatRequest,
+/** The verdict of the evidence must be the oracle's own: the same miners agree, and the answer that
+ * was given out is one of theirs.
+ * @returns the miners that are paid, in the order of their addresses. */
+function checkVerdict(
+  verdict: Verdict,
+  evidence: TaskEvidence,
   { policy }: SessionTerms,
-): boolean {
-  const { result } = opened;
-  const promptBytes = request.messages.reduce((sum, m) => sum + bytesOf(m.content), 0);
-  const overhead = TEMPLATE_TOKENS + MESSAGE_TOKENS * request.messages.length;
-  return (
-    opened.resultHash === resultHash.toLowerCase() &&
-    result.model === policy.model &&
-    result.usage.promptTokens === usage.promptTokens &&
-    result.usage.completionTokens === usage.completionTokens &&
-    usage.promptTokens <= promptBytes + overhead &&
-    usage.completionTokens <= request.maxTokens &&
-    usage.completionTokens <= bytesOf(result.text) + MESSAGE_TOKENS
-  );
+): readonly Address[] {
+  const agreed = agreedMiners(verdict);
+  const { medoid } = evidence.verdict;
+  if (verdict.status !== 'agreed') throw new Refusal('the results do not agree');
+  if (
+    !isSameMiners(agreed, agreedMiners(evidence.verdict)) ||
+    !agreed.some((miner) => sameAddress(miner, medoid ?? ''))
+  ) {
+    throw new Refusal('the verdict is not what the results say');
+  }
+  if (agreed.length > policy.redundancy) {
+    throw new Refusal('more miners would be paid than the policy asks');
+  }
+  return agreed;
 }
 
-/** The commitment whose usage is billed. Identical answers have no medoid of their own, so there any
- * agreed one that the evidence names will do. */
-function medoidOf(
-  evidence: TaskEvidence,
+/** The usage to bill, by the rule of the session's ledger. Text that has fewer bytes than tokens was
+ * claimed for by a majority, and is not paid at all. */
+function usageOf(
   commitments: readonly Commitment[],
+  answers: readonly JudgedAnswer[],
   agreed: readonly Address[],
-  verdict: { readonly method: string; readonly medoid: Address | null },
-): Commitment {
-  const named = evidence.verdict.medoid ?? '';
-  const isRight =
-    verdict.method === 'identical'
-      ? agreed.some((miner) => sameAddress(miner, named))
-      : sameAddress(verdict.medoid ?? '', named);
-  const medoid = commitments.find(({ miner }) => sameAddress(miner, named));
-  if (!isRight || medoid === undefined) throw new Refusal('the agreed answer is another one');
-  return medoid;
+  request: ChatRequest,
+): TokenUsage {
+  const hasAgreed = ({ miner }: { readonly miner: Address }): boolean =>
+    agreed.some((paid) => sameAddress(paid, miner));
+  const usage = billedUsage(
+    commitments.filter(hasAgreed).map((commitment) => commitment.usage),
+    { promptTokens: maxPromptTokensOf(request), completionTokens: request.maxTokens },
+  );
+  const longest = Math.max(
+    ...answers.filter(hasAgreed).map(({ opened }) => utf8Bytes(opened?.result.text ?? '')),
+  );
+  if (usage.completionTokens > longest + MARK_TOKENS) {
+    throw new Refusal('the text has fewer bytes than are billed as tokens');
+  }
+  return usage;
 }
 
 function checkCharge(
   task: SettledTask,
-  medoid: Commitment,
+  usage: TokenUsage,
   miners: readonly Address[],
   { pricePerTokenWei }: SessionTerms,
   feeBps: number,
 ): void {
-  const due = chargeOf({ usage: medoid.usage, pricePerTokenWei, miners, feeBps });
+  const due = chargeOf({ usage, pricePerTokenWei, miners, feeBps });
   const paid = [...task.payments].sort((a, b) => (BigInt(a.miner) < BigInt(b.miner) ? -1 : 1));
   const isPaidRight = due.payments.every(
     ({ miner, amountWei }, i) =>
@@ -176,8 +175,4 @@ function checkCharge(
   ) {
     throw new Refusal(`the charge is ${task.chargeWei} wei, and ${due.chargeWei} would be right`);
   }
-}
-
-function bytesOf(text: string): number {
-  return new TextEncoder().encode(text).length;
 }
