@@ -6,7 +6,7 @@ import { getAddress, Transaction, type BaseWallet, type JsonRpcProvider } from '
 import { EngineError } from '../../domain/errors.js';
 import type { Address, Hex } from '../../domain/ids.js';
 import type { Attempt } from './outbox-store.js';
-import { describeRevert, revertDataOf } from './revert.js';
+import { describeRevert, nodeMessage, revertDataOf } from './revert.js';
 
 export interface Fees {
   readonly maxFeeWei: bigint;
@@ -85,16 +85,15 @@ export class ChainAccount {
     } catch (error) {
       if (error instanceof EngineError) throw error;
       const data = revertDataOf(error);
-      const message = nodeMessage(error);
-      // Without data, only the node's words tell a revert from a call that it could not run.
-      if (data != null || (data === null && /revert|invalid opcode/i.test(message))) {
+      if (data !== undefined) {
         throw new EngineError('TRANSACTION_REVERTED', {
           ...describeRevert(data),
           ...(call.to === null ? {} : { to: getAddress(call.to) }),
           stage: 'simulation',
         });
       }
-      throw new EngineError('TRANSACTION_PENDING', { reason: message, stage: 'simulation' });
+      const reason = nodeMessage(error);
+      throw new EngineError('TRANSACTION_PENDING', { reason, stage: 'simulation' });
     }
   }
 
@@ -197,11 +196,4 @@ export class ChainAccount {
       throw new EngineError('TRANSACTION_PENDING', { reason: message, hash: attempt.hash });
     }
   }
-}
-
-/** The node's own words in an error of ethers, cut short; ethers' text repeats the whole payload. */
-function nodeMessage(error: unknown): string {
-  const { info, error: inner } = error as { info?: { error?: unknown }; error?: unknown };
-  const message = ((info?.error ?? inner) as { message?: unknown } | undefined)?.message;
-  return typeof message === 'string' ? message.slice(0, 200) : 'the node gave no reason';
 }

@@ -42,14 +42,14 @@ export interface OutboxDeps {
 
 export interface ConfirmOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Called at every look at the chain, at least every two seconds: for heartbeats. */
+  /** Called at every look at the chain, at least every second: for heartbeats. */
   readonly onPoll?: (() => void) | undefined;
 }
 
 /** Limit for one `confirm`; the transaction lives on, and a later call goes on waiting. */
 const CONFIRM_TIMEOUT_MS = 600_000;
 /** Pause after which a transaction that is not mined is looked after: sent again, gaps filled. */
-const MEND_EVERY_MS = 2_000;
+const MEND_EVERY_MS = 1_000;
 /** Pause after which a receipt is asked for again that should be there: nodes count before they index. */
 const RECEIPT_RETRY_MS = 50;
 /** Receipts asked for at once. */

@@ -1,7 +1,7 @@
 /** Receipts: found by any hash of an intent, summed up, and explained where the contract refused. */
 import { getAddress, getCreateAddress, Transaction, type JsonRpcProvider } from 'ethers';
 import type { TransactionReceipt } from 'ethers';
-import type { ErrorDetails } from '../../domain/errors.js';
+import { EngineError, type ErrorDetails } from '../../domain/errors.js';
 import type { Address, Hex } from '../../domain/ids.js';
 import type { OutboxRow } from './outbox-store.js';
 import { describeRevert, revertDataOf } from './revert.js';
@@ -63,9 +63,9 @@ export async function explainRevert(
     try {
       await provider.call({ from: row.signer, to, data, blockTag });
     } catch (error) {
+      if (error instanceof EngineError) throw error;
       const revertData = revertDataOf(error);
-      if (revertData === undefined) throw error;
-      if (revertData !== null) return describeRevert(revertData);
+      if (revertData !== undefined) return describeRevert(revertData);
     }
   }
   return { error: 'unknown' };

@@ -47,11 +47,23 @@ export function describeRevert(data: Hex | null): ErrorDetails {
   return { error: 'unknown', selector: data.slice(0, 10) };
 }
 
-/** Finds revert data in an error of ethers or of a node; `undefined` when the call did not revert. */
+/**
+ * Finds revert data in what ethers throws for a call; ethers itself calls every failure of one a
+ * revert, so without data the node's words decide.
+ * @returns `null` for a revert without data; `undefined` when the node could not run the call.
+ */
 export function revertDataOf(error: unknown): Hex | null | undefined {
   if (!(error instanceof Error) || !('code' in error) || error.code !== 'CALL_EXCEPTION') {
     return undefined;
   }
   const data = (error as { data?: unknown }).data;
-  return typeof data === 'string' && data.startsWith('0x') ? (data as Hex) : null;
+  if (typeof data === 'string' && data.startsWith('0x')) return data as Hex;
+  return /revert|invalid opcode|out of gas/i.test(nodeMessage(error)) ? null : undefined;
+}
+
+/** The node's own words in an error of ethers, cut short; ethers' text repeats the whole payload. */
+export function nodeMessage(error: unknown): string {
+  const { info, error: inner } = error as { info?: { error?: unknown }; error?: unknown };
+  const message = ((info?.error ?? inner) as { message?: unknown } | undefined)?.message;
+  return typeof message === 'string' ? message.slice(0, 200) : 'the node gave no reason';
 }

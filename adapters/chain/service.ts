@@ -1,0 +1,163 @@
+/** The service layer: sessions, their escrow, and the settlement of batches.
+ * @see contracts/src/service/ISessionManager.sol, ISessionPayment.sol */
+import { ZeroHash, type JsonRpcProvider } from 'ethers';
+import { sessionManagerAbi, sessionPaymentAbi } from '../../contracts/abi.js';
+import type { LayerConfig } from '../../domain/config.js';
+import type { Address, Cid, Hex, SessionId } from '../../domain/ids.js';
+import type { MoneySummary } from '../../domain/money.js';
+import type { OpenSessionRequest } from '../../domain/session.js';
+import type { SettlementBatch } from '../../domain/settlement.js';
+import { digestOf } from '../ipfs/cid.js';
+import { addressOf, BoundContract, type Write } from './contract.js';
+import type { ReceiptSummary } from './receipt.js';
+import { member } from './registry.js';
+import { splitSignature } from './token.js';
+
+/** Same order as `enum AccountStatus` in contracts/src/service/ISessionPayment.sol. */
+const ACCOUNT_STATUSES = ['None', 'Open', 'Exiting', 'Closed'] as const;
+
+/** A session as the chain knows it. */
+export interface ChainSession {
+  readonly sessionId: SessionId;
+  readonly owner: Address;
+  /** `Exiting`: the owner takes what is left after a delay; until then it settles like `Open`. */
+  readonly status: 'Open' | 'Exiting' | 'Closed';
+  /** SHA-256 of the policy's canonical JSON. */
+  readonly policyHash: Hex;
+  /** Deposited, and neither charged nor refunded. */
+  readonly heldWei: bigint;
+  /** By all settled batches. */
+  readonly chargedWei: bigint;
+}
+
+/** How a session ended on chain. */
+export interface SessionClosing {
+  readonly chargedWei: bigint;
+  readonly refundedWei: bigint;
+}
+
+/** Reads: @throws CHAIN_UNREACHABLE, CHAIN_MISMATCH */
+export class ServiceChain {
+  readonly sessionManager: Address;
+  readonly sessionPayment: Address;
+  readonly #manager: BoundContract<typeof sessionManagerAbi>;
+  readonly #payment: BoundContract<typeof sessionPaymentAbi>;
+
+  /** @throws CONFIG_INVALID — `sessionManager` or `sessionPayment` is not configured. */
+  constructor(provider: JsonRpcProvider, contracts: LayerConfig['contracts']) {
+    this.sessionManager = addressOf(contracts, 'sessionManager');
+    this.sessionPayment = addressOf(contracts, 'sessionPayment');
+    this.#manager = new BoundContract(provider, this.sessionManager, sessionManagerAbi);
+    this.#payment = new BoundContract(provider, this.sessionPayment, sessionPaymentAbi);
+  }
+
+  /** @returns `null` when the session was never opened. */
+  async readSession(sessionId: SessionId): Promise<ChainSession | null> {
+    const [[session], [account]] = await Promise.all([
+      this.#manager.read('sessionOf', [BigInt(sessionId)]),
+      this.#payment.read('accountOf', [BigInt(sessionId)]),
+    ]);
+    const status = member(ACCOUNT_STATUSES, account.status, 'status of a session');
+    if (status === 'None') return null;
+    return {
+      sessionId,
+      owner: account.owner,
+      status,
+      policyHash: session.policyHash,
+      heldWei: account.held,
+      chargedWei: account.charged,
+    };
+  }
+
+  /** Tokens ever deposited and where they went, by the contract's own counters. Stakes, and so
+   * slashing, are on the onboarding layer. */
+  async readMoney(): Promise<MoneySummary> {
+    const [depositedWei, paidWei, refundedWei, heldWei] = await this.#payment.read('money', []);
+    return { depositedWei, paidWei, refundedWei, slashedWei: 0n, heldWei };
+  }
+
+  /** What a miner, or the treasury, has earned and not withdrawn. */
+  async readEarningsWei(account: Address): Promise<bigint> {
+    const [earnings] = await this.#payment.read('earningsOf', [account]);
+    return earnings;
+  }
+
+  async isTaskSettled(sessionId: SessionId, ordinal: number): Promise<boolean> {
+    const [isSettled] = await this.#payment.read('isTaskSettled', [
+      BigInt(sessionId),
+      BigInt(ordinal),
+    ]);
+    return isSettled;
+  }
+
+  /** Root of a settled batch; `null` when it is not settled. */
+  async readBatchRoot(batchId: Hex): Promise<Hex | null> {
+    const [root] = await this.#payment.read('rootOf', [batchId]);
+    return root === ZeroHash ? null : root;
+  }
+
+  /** Whether a leaf (`taskLeaf`) is in a settled batch. */
+  async verifyTask(batchId: Hex, leaf: Hex, proof: readonly Hex[]): Promise<boolean> {
+    const [isIncluded] = await this.#payment.read('verifyTask', [batchId, leaf, proof]);
+    return isIncluded;
+  }
+
+  /** How a session ended, whoever closed it; `null` while it has not. */
+  async readClosing(sessionId: SessionId): Promise<SessionClosing | null> {
+    return toClosing(await this.#payment.findEvent('SessionClosed', BigInt(sessionId)));
+  }
+
+  /** How the session ended that a receipt of `encodeCloseSession` closed. */
+  parseClosing(receipt: Pick<ReceiptSummary, 'logs'>): SessionClosing | null {
+    return toClosing(this.#payment.parseEvent(receipt.logs, 'SessionClosed'));
+  }
+
+  /** @throws SIGNATURE_INVALID — the permit cannot be read. */
+  encodeOpenSession(request: OpenSessionRequest, policyCid: Cid): Write {
+    const { owner, clientReference, depositWei, signature, permit } = request;
+    return this.#manager.encode('openSession', [
+      owner,
+      clientReference,
+      digestOf(policyCid),
+      BigInt(depositWei),
+      signature,
+      BigInt(permit.deadline),
+      ...splitSignature(permit.signature),
+    ]);
+  }
+
+  /** @param signatures - of a quorum over `settleMessage(batch)`, by ascending signer. */
+  encodeSettle(batch: SettlementBatch, signatures: readonly Hex[]): Write {
+    return this.#payment.encode('settle', [
+      batch.batchId,
+      batch.root,
+      batch.charges.map(({ sessionId, word, mask, amountWei }) => ({
+        sessionId: BigInt(sessionId),
+        word,
+        mask: BigInt(mask),
+        amount: BigInt(amountWei),
+      })),
+      batch.payments.map(({ miner, amountWei }) => ({ miner, amount: BigInt(amountWei) })),
+      BigInt(batch.feeWei),
+      signatures,
+    ]);
+  }
+
+  /** @param close.chargedWei - the session's total, as the committee signed it. */
+  encodeCloseSession(close: {
+    readonly sessionId: SessionId;
+    readonly chargedWei: string;
+    readonly signatures: readonly Hex[];
+  }): Write {
+    return this.#payment.encode('closeSession', [
+      BigInt(close.sessionId),
+      BigInt(close.chargedWei),
+      close.signatures,
+    ]);
+  }
+}
+
+function toClosing(event: Record<string, unknown> | null): SessionClosing | null {
+  if (event === null) return null;
+  return { chargedWei: event['charged'] as bigint, refundedWei: event['refunded'] as bigint };
+}
