@@ -4,7 +4,7 @@
  * for, written aside and renamed. Blocks, transactions, receipts and logs all survive.
  *
  * A dump costs Anvil about 35 ms at 500 blocks and grows with the chain, so the pause between two
- * dumps grows with it too: a kill loses about a quarter of a second of a young chain, a second of an
+ * dumps grows with it too: a kill loses under half a second of a young chain, about a second of an
  * old one. State at past blocks (`eth_call` below the head) is not kept: it costs 15 times as much.
  */
 import { readFileSync } from 'node:fs';
@@ -36,7 +36,7 @@ export async function keepChainState(
     const startMs = Date.now();
     const state = String(await rpc(url, 'anvil_dumpState', [], AbortSignal.timeout(CALL_MS)));
     const tookMs = Date.now() - startMs;
-    pauseMs = Math.min(Math.max(4 * tookMs, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
+    pauseMs = Math.min(Math.max(8 * tookMs, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
     if (state !== savedState) replaceFile(path, Buffer.from(state.slice(2), 'hex'));
     [savedBlock, savedState, savedMs] = [block, state, Date.now()];
   };
