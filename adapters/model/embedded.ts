@@ -86,6 +86,8 @@ class EmbeddedModel implements InferenceBackend {
   }
 
   async *generate(request: ChatRequest, options: GenerateOptions): AsyncGenerator<StreamEvent> {
+    const signal = AbortSignal.any([options.signal, this.#closing.signal]);
+    signal.throwIfAborted();
     const prompt = this.#tokenize(request.messages);
     const room = this.#contextTokens - prompt.length;
     if (room < 1) {
@@ -94,7 +96,6 @@ class EmbeddedModel implements InferenceBackend {
         maxTokens: this.#contextTokens - 1,
       });
     }
-    const signal = AbortSignal.any([options.signal, this.#closing.signal]);
     const endTurn = await this.#turns.take(signal);
     try {
       const limit = Math.min(request.maxTokens, room);
