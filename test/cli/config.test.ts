@@ -154,14 +154,32 @@ describe('loadSettings', () => {
     assert.equal(details['path'], 'TEMPORAL_TLS');
   });
 
-  for (const [preset, { chainId, rpcUrl, confirmations }] of Object.entries(CHAIN_PRESETS)) {
+  /** As the chains themselves answer `eth_chainId`. */
+  const chainIds = {
+    ethereum: 1,
+    'arbitrum-one': 42_161,
+    base: 8_453,
+    optimism: 10,
+    sepolia: 11_155_111,
+    'arbitrum-sepolia': 421_614,
+    'base-sepolia': 84_532,
+    'optimism-sepolia': 11_155_420,
+  };
+  it('has a preset of every chain that the file names', () => {
+    assert.deepEqual(Object.keys(CHAIN_PRESETS), Object.keys(chainIds));
+    for (const preset of Object.keys(chainIds)) {
+      assert.match(readFileSync(shipped, 'utf8'), new RegExp(`\\b${preset}\\b`));
+    }
+  });
+  for (const [preset, chainId] of Object.entries(chainIds)) {
     it(`knows the chain ${preset}`, () => {
       const { service } = settings(`layers: { service: { preset: ${preset} } }`).layers;
+      assert.equal(service.chainId, chainId);
+      assert(service.confirmations > 0);
       assert.deepEqual(
-        [service.chainId, service.rpcUrls, service.confirmations],
-        [chainId, [rpcUrl], confirmations],
+        service.rpcUrls?.map((url) => new URL(url).protocol),
+        ['https:'],
       );
-      assert.equal(new URL(rpcUrl).protocol, 'https:');
     });
   }
 
