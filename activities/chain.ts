@@ -5,16 +5,15 @@
  */
 import { Context } from '@temporalio/activity';
 import type { HealthChain } from '../adapters/chain/health.js';
-import type { Outbox } from '../adapters/chain/outbox.js';
+import type { Intent, Outbox, ReceiptSummary } from '../adapters/chain/outbox.js';
 import type { OnboardingChain } from '../adapters/chain/registry.js';
 import type { ServiceChain } from '../adapters/chain/service.js';
-import type { BlockStore } from '../adapters/ipfs/block-store.js';
 import type { LayerName } from '../domain/config.js';
 import { EngineError } from '../domain/errors.js';
 import type { NodeHealth } from '../domain/health.js';
 import { sameAddress, type Address, type Cid, type Hex, type SessionId } from '../domain/ids.js';
 import type { WeiString } from '../domain/money.js';
-import type { Candidate, MinerMetadata, RegisteredNode } from '../domain/node.js';
+import { parseMinerMetadata, type Candidate, type RegisteredNode } from '../domain/node.js';
 import type { NodeApplication, UserApplication } from '../domain/onboarding.js';
 import type { OpenSessionRequest } from '../domain/session.js';
 import type { BatchReceipt, SettlementBatch } from '../domain/settlement.js';
@@ -27,7 +26,7 @@ interface Approved {
 }
 
 export interface ChainActivities {
-  /** @returns the registration's transaction, also when the node had been registered before. */
+  /** @returns the registration's transaction. */
   registerNode(application: NodeApplication): Promise<Hex>;
   admitNode(input: Approved & { readonly node: Address }): Promise<Hex>;
   enterPool(input: Approved & { readonly node: Address }): Promise<Hex>;
@@ -59,5 +58,134 @@ export interface ChainActivities {
     readonly sessionId: SessionId;
     readonly chargedWei: WeiString;
     readonly signatures: readonly Hex[];
-  }): Promise<{ readonly transaction: Hex; readonly refundedWei: WeiString }>;
+  }): Promise<{ readonly refundedWei: WeiString }>;
+}
+
+export interface ChainActivityDeps {
+  readonly outbox: Pick<Outbox, 'execute'>;
+  readonly onboarding: OnboardingChain;
+  readonly health: HealthChain;
+  readonly service: ServiceChain;
+  /** Reads a JSON document by CID; its bytes are re-hashed, its shape is `parse`'s to check. */
+  readonly readJson: <T>(cid: Cid, parse: (value: unknown) => T) => Promise<T>;
+}
+
+export function createChainActivities(deps: ChainActivityDeps): ChainActivities {
+  const { outbox, onboarding, health, service, readJson } = deps;
+
+  async function execute(
+    layer: LayerName,
+    key: string,
+    write: Pick<Intent, 'to' | 'data'>,
+  ): Promise<ReceiptSummary> {
+    const context = Context.current();
+    return await outbox.execute(
+      { ...write, layer, key },
+      { signal: context.cancellationSignal, onPoll: () => context.heartbeat() },
+    );
+  }
+
+  return translated<ChainActivities>({
+    async registerNode(application) {
+      const key = `register-node:${application.node}:${application.deadline}`;
+      const write = onboarding.encodeRegisterNode(application);
+      return (await execute('onboarding', key, write)).hash;
+    },
+
+    async admitNode(decision) {
+      const key = `admit-node:${decision.node}:${decision.evidenceCid}`;
+      return (await execute('onboarding', key, onboarding.encodeAdmitNode(decision))).hash;
+    },
+
+    async enterPool(decision) {
+      const key = `enter-pool:${decision.node}:${decision.evidenceCid}`;
+      const write = health.encodeEnterPool({ ...decision, kind: 'Ephemeral' });
+      return (await execute('health', key, write)).hash;
+    },
+
+    async changeNodeStatus({ kind, ...decision }) {
+      const key = `${kind}:${decision.node}:${decision.epoch}`;
+      const write =
+        kind === 'jail-node'
+          ? onboarding.encodeJailNode(decision)
+          : onboarding.encodeReleaseNode(decision);
+      return (await execute('onboarding', key, write)).hash;
+    },
+
+    async registerUser(application) {
+      const key = `register-user:${application.user}:${application.deadline}`;
+      const write = onboarding.encodeRegisterUser(application);
+      return (await execute('onboarding', key, write)).hash;
+    },
+
+    async listMiners() {
+      return await onboarding.listNodes('miner');
+    },
+
+    async listCandidates(model) {
+      const miners = await onboarding.listNodes('miner');
+      const scores = await lastScores(health);
+      const candidates = await Promise.all(
+        miners
+          .filter((miner) => miner.status === 'Active')
+          .map(async (miner): Promise<Candidate | null> => {
+            if ((await health.readPoolKind(miner.address)) === 'None') return null;
+            const { models } = await readJson(miner.metadataCid, parseMinerMetadata);
+            if (!models.includes(model)) return null;
+            const score = scores.find((s) => sameAddress(s.miner, miner.address));
+            const { address, recipient } = miner;
+            const { scoreBps = 0, level = 0 } = score ?? {};
+            return { address, recipient, models, scoreBps, level };
+          }),
+      );
+      return candidates.filter((candidate) => candidate !== null);
+    },
+
+    async nextEpoch() {
+      return (await health.readLastEpoch()) + 1;
+    },
+
+    async reportEpoch(report) {
+      const write = health.encodeReportEpoch(report);
+      const { hash } = await execute('health', `report-epoch:${report.evidenceCid}`, write);
+      const published = await health.readEpoch(report.epoch);
+      if (published === null) throw new EngineError('TRANSACTION_PENDING', { hash });
+      return { root: published.root, reportTx: hash };
+    },
+
+    async openSession({ request, policyCid }) {
+      const write = service.encodeOpenSession(request, policyCid);
+      return (await execute('service', `open-session:${request.sessionId}`, write)).hash;
+    },
+
+    async settleBatch({ batchCid, signatures }) {
+      // Laid out by `buildBatch`, and named by its CID: nobody else's bytes can be here.
+      const batch = await readJson(batchCid, (value) => value as SettlementBatch);
+      const write = service.encodeSettle(batch, signatures);
+      const { hash } = await execute('service', `settle:${batch.batchId}`, write);
+      return { batchId: batch.batchId, batchCid, root: batch.root, settlementTx: hash };
+    },
+
+    async closeSession(close) {
+      const { sessionId, chargedWei } = close;
+      const key = `close-session:${sessionId}:${chargedWei}`;
+      try {
+        await execute('service', key, service.encodeCloseSession(close));
+      } catch (error) {
+        // The owner may have taken its exit meanwhile; then there is nothing left to close.
+        if (!(error instanceof EngineError) || error.code !== 'TRANSACTION_REVERTED') throw error;
+        if ((await service.readClosing(sessionId)) === null) throw error;
+      }
+      const closing = await service.readClosing(sessionId);
+      if (closing === null) throw new EngineError('TRANSACTION_PENDING', { sessionId });
+      return { refundedWei: closing.refundedWei.toString() };
+    },
+  });
+}
+
+async function lastScores(
+  health: HealthChain,
+): Promise<readonly Pick<NodeHealth, 'miner' | 'scoreBps' | 'level'>[]> {
+  const epoch = await health.readLastEpoch();
+  return epoch === 0 ? [] : ((await health.readEpoch(epoch))?.scores ?? []);
 }

@@ -26,11 +26,7 @@ const fields = (...pairs: readonly (readonly [string, string])[]): readonly Type
 /** Field lists by primary type. In brackets: who signs, and which contract verifies. */
 export const MESSAGE_TYPES = {
   /** [committee → OracleCommittee] Members by ascending address; `nonce` counts the changes. */
-  ChangeCommittee: fields(
-    ['members', 'address[]'],
-    ['quorum', 'uint32'],
-    ['nonce', 'uint256'],
-  ),
+  ChangeCommittee: fields(['members', 'address[]'], ['quorum', 'uint32'], ['nonce', 'uint256']),
   /** [node → NodeRegistry] */
   RegisterNode: fields(
     ['node', 'address'],

@@ -1,4 +1,5 @@
 /** Nodes of the network: who they are, what they may do, and how one is chosen. */
+import { EngineError } from './errors.js';
 import type { Address, Cid } from './ids.js';
 
 export const NODE_ROLES = ['router', 'miner', 'oracle', 'validator', 'pool', 'quality'] as const;
@@ -41,4 +42,21 @@ export interface Candidate {
   readonly scoreBps: number;
   /** 0–10. */
   readonly level: number;
+}
+
+/** Reads what a miner published of itself.
+ * @throws REQUEST_INVALID — it is not of this form. */
+export function parseMinerMetadata(value: unknown): MinerMetadata {
+  const metadata = value as Partial<MinerMetadata> | null;
+  const isValid =
+    typeof metadata === 'object' &&
+    metadata?.version === 1 &&
+    typeof metadata.address === 'string' &&
+    Number.isInteger(metadata.capacity) &&
+    Array.isArray(metadata.models) &&
+    metadata.models.every((model) => typeof model === 'string');
+  if (!isValid) {
+    throw new EngineError('REQUEST_INVALID', { field: 'metadata', expected: "a miner's metadata" });
+  }
+  return metadata as MinerMetadata;
 }

@@ -48,8 +48,12 @@ export const sessionQuery = defineQuery<SessionView>('session');
 export const taskQuery = defineQuery<TaskRecord | null, [TaskId]>('task');
 export const tasksQuery = defineQuery<readonly TaskRecord[]>('tasks');
 
-/** Session → settlement: tasks that have ended with a charge. */
-export const tasksEndedSignal = defineSignal<[readonly SettledTask[]]>('tasksEnded');
+/** Session → settlement: tasks that have ended with a charge. A session that closes cannot wait for
+ * a batch to fill: its signal is urgent. */
+export const tasksEndedSignal =
+  defineSignal<[{ readonly tasks: readonly SettledTask[]; readonly isUrgent: boolean }]>(
+    'tasksEnded',
+  );
 
 /** Settlement → session: tasks whose batch is final on chain, or was disputed and is refunded. */
 export const tasksSettledSignal =

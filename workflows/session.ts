@@ -379,16 +379,16 @@ export async function session(input: SessionInput): Promise<SessionView> {
       await condition(() => unreported().length > 0);
       await sleep(SETTLE_DELAY);
       const tasks = unreported();
-      await signalSettlement(tasks);
+      await signalSettlement(tasks, false);
       for (const { taskId } of tasks) reported.add(taskId);
     }
   }
 
   /** A settlement workflow that cannot be reached hears of the tasks again when the session closes. */
-  async function signalSettlement(tasks: readonly SettledTask[]): Promise<void> {
+  async function signalSettlement(tasks: readonly SettledTask[], isUrgent: boolean): Promise<void> {
     const settlement = getExternalWorkflowHandle(workflowIds.settlement(input.chainId));
     try {
-      await settlement.signal(tasksEndedSignal, tasks);
+      await settlement.signal(tasksEndedSignal, { tasks, isUrgent });
     } catch (error) {
       if (isCancellation(error)) throw error;
       log.warn('settlement not reached', { sessionId, tasks: tasks.length });
@@ -400,7 +400,7 @@ export async function session(input: SessionInput): Promise<SessionView> {
   async function close(): Promise<void> {
     for (;;) {
       while (ledger.unsettled.length > 0) {
-        await signalSettlement(ledger.unsettled);
+        await signalSettlement(ledger.unsettled, true);
         await condition(() => ledger.unsettled.length === 0, SETTLE_REMINDER);
       }
       try {

@@ -51,7 +51,9 @@ export async function settlement(input: SettlementInput): Promise<never> {
     ...pending.map((task) => task.taskId),
   ]);
 
-  setHandler(tasksEndedSignal, (tasks) => {
+  let isUrgent = false;
+  setHandler(tasksEndedSignal, ({ tasks, ...signal }) => {
+    isUrgent ||= signal.isUrgent;
     for (const task of tasks) {
       if (seen.has(task.taskId)) continue;
       seen.add(task.taskId);
@@ -62,7 +64,8 @@ export async function settlement(input: SettlementInput): Promise<never> {
   for (;;) {
     await condition(() => pending.length > 0 || workflowInfo().continueAsNewSuggested);
     if (pending.length > 0) {
-      await condition(() => pending.length >= input.maxTasks, input.maxAgeMs);
+      await condition(() => isUrgent || pending.length >= input.maxTasks, input.maxAgeMs);
+      isUrgent = false;
       await settleTasks(pending.splice(0, input.maxTasks));
     }
     if (workflowInfo().continueAsNewSuggested) {

@@ -90,7 +90,7 @@ export function complete(
     },
     oracles,
     quorum: settings.quorum,
-    sinks: settings.sinks,
+    sinks: { ...settings.sinks, ...runtime.sinks },
   };
 }
 

@@ -169,7 +169,7 @@ export const fileSchema = section({
   }).prefault({}),
   settlement: section({
     maxTasks: integer(1, 1_000).default(100),
-    maxAge: duration(SECOND, DAY, '1s to 1d').prefault('10s'),
+    maxAge: duration(SECOND, DAY, '1s to 1d').prefault('2m'),
     feeBps: integer(0, 10_000).default(500),
   }).prefault({}),
   layers: z

@@ -64,4 +64,6 @@ export interface Runtime {
   readonly modelFiles?: Readonly<Record<string, string>>;
   readonly embedding?: EngineConfig['embedding'];
   readonly oracles?: EngineConfig['oracles'];
+  /** Added to the configured ones. */
+  readonly sinks?: EngineConfig['sinks'];
 }

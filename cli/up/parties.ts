@@ -54,10 +54,7 @@ export async function openParties(data: string): Promise<Parties> {
     Promise.all(Array.from({ length: count }, (_, i) => party(`${kind}-${i + 1}`)));
   const miners = await numbered('miner', HONEST_MINERS + DISHONEST_MINERS);
   const apiKeyFile = join(keys, 'user.api-key');
-  await createPrivateFile(
-    apiKeyFile,
-    Buffer.from(`ck-${randomBytes(24).toString('base64url')}\n`),
-  );
+  await createPrivateFile(apiKeyFile, Buffer.from(`ck-${randomBytes(24).toString('base64url')}\n`));
   return {
     engine: await party('engine'),
     oracles: await numbered('oracle', ORACLES),
@@ -70,7 +67,9 @@ export async function openParties(data: string): Promise<Parties> {
 
 /** Reads a private file that holds one line of text. */
 export async function readLine(path: string): Promise<string> {
-  return Buffer.from(await readPrivateFile(path)).toString('utf8').trim();
+  return Buffer.from(await readPrivateFile(path))
+    .toString('utf8')
+    .trim();
 }
 
 async function openParty(folder: string, name: string): Promise<Party> {

@@ -15,7 +15,12 @@ import {
   tasksSettledSignal,
 } from '../../workflows/messages.js';
 import type { SessionInput } from '../../workflows/session.js';
-import { RETRIES, startTimeSkipping, withWorkers, type FakeActivities } from '../support/workflows.js';
+import {
+  RETRIES,
+  startTimeSkipping,
+  withWorkers,
+  type FakeActivities,
+} from '../support/workflows.js';
 
 const DAY_SECONDS = 86_400;
 const CHAIN = 31_339;
@@ -86,7 +91,7 @@ function network(changes: { chain?: object; oracles?: object; ipfs?: object } = 
       listCandidates: async () => MINERS,
       closeSession: async (input: { sessionId: string; chargedWei: string }) => {
         closed.push(input);
-        return { transaction: '0x0b', refundedWei: String(1_000_000n - BigInt(input.chargedWei)) };
+        return { refundedWei: String(1_000_000n - BigInt(input.chargedWei)) };
       },
       ...changes.chain,
     },
@@ -307,7 +312,9 @@ test('session: tells the settlement workflow of each charged task', async () => 
     );
     assert.equal(signals.length, 1);
     const payload = signals[0]?.workflowExecutionSignaledEventAttributes?.input?.payloads?.[0];
-    const tasks = JSON.parse(Buffer.from(payload?.data ?? []).toString()) as SettledTask[];
+    const { tasks } = JSON.parse(Buffer.from(payload?.data ?? []).toString()) as {
+      tasks: SettledTask[];
+    };
     assert.deepEqual(
       tasks.map((task) => [task.taskId, task.chargeWei]),
       [[TASK, '945']],

@@ -1,0 +1,85 @@
+/** `cortensor router`: HTTP front, hub of the miners, and holder of sessions' leases. */
+import { TokenChain } from '../../adapters/chain/token.js';
+import { openBlockStore } from '../../adapters/ipfs/block-store.js';
+import { connectClient } from '../../adapters/temporal/connect.js';
+import { parseIdentity } from '../../adapters/seal/identity-file.js';
+import { signingDomain } from '../../domain/attestation.js';
+import { EngineError } from '../../domain/errors.js';
+import { openSessionGateway } from '../../nodes/router/gateway.js';
+import { createJudge } from '../../nodes/router/judge.js';
+import { startRouter } from '../../nodes/router/router.js';
+import { startRouterWorkers } from '../../workers/router.js';
+import { createStarter } from '../../workers/starter.js';
+import { openChains } from '../chains.js';
+import type { Command } from '../command.js';
+import { openLog } from '../log.js';
+import { networkInfo } from '../network-info.js';
+import { CONFIG_HELP, readConfig, readOptions, runUntilSignal } from '../role.js';
+import { readSecret } from '../secret.js';
+
+const HELP = `Usage: cortensor router --config FILE
+
+Serves OpenAI clients and the native API, and gives their requests to miners.
+
+Options:
+${CONFIG_HELP}
+Exit codes: 0 stopped · 1 failed · 2 wrong options or configuration
+`;
+
+/** Longest time for one oracle's verdict. */
+const JUDGE_MS = 30_000;
+
+export const router: Command = {
+  help: HELP,
+  async run(argv) {
+    const { config: file } = readOptions(argv, ['config']);
+    const config = readConfig(file, ['temporal', 'router']);
+    const log = openLog('router');
+    const chains = openChains(config.layers);
+    const { contracts } = config.layers.service;
+    const token = new TokenChain(chains.providers.service, contracts);
+    const temporal = await connectClient(config.temporal);
+    const routerId = `router-${process.pid}`;
+    const identity = await parseIdentity(await readSecret(config.router.identity));
+    if (identity === undefined) {
+      throw new EngineError('KEY_FILE_UNSAFE', {
+        path: 'router.identity',
+        expected: 'one age identity',
+      });
+    }
+    const starter = createStarter({ config, client: temporal.client });
+    const running = await startRouter({
+      routerId,
+      config: config.router,
+      network: networkInfo(config, chains),
+      signingDomain: signingDomain(config.layers.service.chainId, chains.service.sessionPayment),
+      identity: identity.identity,
+      blockStore: openBlockStore(config.ipfs),
+      registry: chains.onboarding,
+      accounts: {
+        readAccount: async (address) => ({
+          address,
+          balanceWei: (await token.readBalanceWei(address)).toString(),
+          permitNonce: (await token.readPermitNonce(address)).toString(),
+        }),
+      },
+      gateway: openSessionGateway({
+        client: temporal.client,
+        chainId: config.layers.service.chainId,
+        startSession: async (request) => {
+          const owner = await chains.onboarding.readUser(request.owner);
+          await starter.startSession(request, owner?.recipient ?? null);
+        },
+      }),
+      judge: createJudge(config.oracles, JUDGE_MS),
+      log,
+    });
+    const workers = await startRouterWorkers({ config, routerId, activities: running.activities });
+    return await runUntilSignal(async () => {
+      await workers.stop();
+      await running.close();
+      await temporal.close();
+      chains.close();
+    }, workers.done);
+  },
+};

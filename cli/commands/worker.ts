@@ -1,0 +1,99 @@
+/** `cortensor worker`: the engine's Temporal workers, all of them or those named. */
+import { parseArgs } from 'node:util';
+import { writeExportReceipt } from '../../adapters/database/export-receipt.js';
+import { migrate } from '../../adapters/database/migrate.js';
+import { openPool } from '../../adapters/database/pool.js';
+import { openSink, type Sink } from '../../adapters/database/sink.js';
+import { openBlockStore } from '../../adapters/ipfs/block-store.js';
+import { connectClient } from '../../adapters/temporal/connect.js';
+import { LAYERS } from '../../domain/config.js';
+import { EngineError } from '../../domain/errors.js';
+import { ENGINE_QUEUES, startEngineWorkers, type EngineQueue } from '../../workers/engine.js';
+import { createStarter } from '../../workers/starter.js';
+import { openChains, openOutbox } from '../chains.js';
+import type { Command } from '../command.js';
+import { openLog } from '../log.js';
+import { CONFIG_HELP, readConfig, runUntilSignal } from '../role.js';
+import { readSecret } from '../secret.js';
+
+const HELP = `Usage: cortensor worker --config FILE [--queue NAME]…
+
+Runs workflows and their side effects. Start as many processes as there is work for.
+
+Options:
+${CONFIG_HELP}  --queue NAME    ${ENGINE_QUEUES.join(' | ')}; may be repeated; default: all
+
+Exit codes: 0 stopped · 1 failed · 2 wrong options or configuration
+`;
+
+/** How often chains are looked at for transactions that they have forgotten. */
+const RECONCILE_MS = 5_000;
+
+export const worker: Command = {
+  help: HELP,
+  async run(argv) {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: { config: { type: 'string' }, queue: { type: 'string', multiple: true } },
+      strict: true,
+    });
+    if (values.config === undefined) throw new EngineError('USAGE', { expected: '--config' });
+    const queues = values.queue?.map(parseQueue) ?? ENGINE_QUEUES;
+    const config = readConfig(values.config, ['temporal', 'database', 'layers', 'sinks']);
+    const log = openLog('worker');
+
+    const pool = openPool(await readSecret(config.database.url));
+    await migrate(pool);
+    const chains = openChains(config.layers);
+    const outbox = await openOutbox(config.layers, chains.providers, pool);
+    const temporal = await connectClient(config.temporal);
+    const sinks = new Map<string, Sink>();
+    const workers = await startEngineWorkers(
+      {
+        config,
+        client: temporal.client,
+        store: openBlockStore(config.ipfs),
+        outbox,
+        onboarding: chains.onboarding,
+        health: chains.health,
+        service: chains.service,
+        openSink: async (name) => {
+          const ref = config.sinks[name]?.url;
+          if (ref === undefined) throw new EngineError('CONFIG_INVALID', { path: `sinks.${name}` });
+          const sink = sinks.get(name) ?? openSink(await readSecret(ref));
+          sinks.set(name, sink);
+          return sink;
+        },
+        saveReceipt: (receipt) => writeExportReceipt(pool, receipt),
+      },
+      queues,
+    );
+    await createStarter({ config, client: temporal.client }).startSettlement();
+    const reconciling = setInterval(() => {
+      for (const layer of LAYERS) {
+        outbox.reconcile(layer).then(
+          ({ rebroadcast }) => {
+            if (rebroadcast > 0) log('warn', 'transactions sent again', { layer, rebroadcast });
+          },
+          () => log('warn', 'chain not reconciled', { layer }),
+        );
+      }
+    }, RECONCILE_MS);
+    return await runUntilSignal(async () => {
+      clearInterval(reconciling);
+      await workers.stop();
+      await temporal.close();
+      await Promise.all([...sinks.values()].map((sink) => sink.close()));
+      await pool.end();
+      chains.close();
+    }, workers.done);
+  },
+};
+
+function parseQueue(name: string): EngineQueue {
+  const queue = ENGINE_QUEUES.find((q) => q === name);
+  if (queue === undefined) {
+    throw new EngineError('USAGE', { expected: ENGINE_QUEUES.join(' | '), got: name });
+  }
+  return queue;
+}

@@ -1,0 +1,97 @@
+/**
+ * Contracts and tokens of the development network. Everything goes through the outbox under fixed
+ * keys, so that a start that was cut off goes on, and a second one changes nothing. An Anvil that
+ * came back from an older state gets what it forgot sent again first.
+ */
+import { toQuantity } from 'ethers';
+import { deployLayer } from '../../adapters/chain/deploy.js';
+import { openProvider } from '../../adapters/chain/provider.js';
+import { TokenChain } from '../../adapters/chain/token.js';
+import { migrate } from '../../adapters/database/migrate.js';
+import { openPool } from '../../adapters/database/pool.js';
+import { LAYERS, type LayerName } from '../../domain/config.js';
+import type { Address } from '../../domain/ids.js';
+import { parseTokens } from '../../domain/money.js';
+import type { ServerHandles } from '../../servers/network.js';
+import { openOutbox } from '../chains.js';
+import type { Settings } from '../config.js';
+import type { Parties } from './parties.js';
+
+/** Contract addresses of every layer, by the keys of `LayerConfig.contracts`. */
+export type Deployment = Readonly<Record<LayerName, Readonly<Record<string, Address>>>>;
+
+/** Terms of the development network, in whole tokens and seconds. */
+export const DEV_TERMS = {
+  tokenCap: parseTokens('1000000000'),
+  minimumStake: parseTokens('1000'),
+  minerBalance: parseTokens('1500'),
+  userBalance: parseTokens('1000000'),
+  unbondingSeconds: 86_400,
+  exitSeconds: 86_400,
+} as const;
+
+/** Native coins of the engine's signer on each development chain. */
+const GAS_WEI = 10n ** 24n;
+
+/** Brings the engine's database, contracts and balances to where the network can start. */
+export async function deployContracts(input: {
+  readonly settings: Settings;
+  readonly servers: ServerHandles;
+  readonly parties: Parties;
+}): Promise<Deployment> {
+  const { settings, servers, parties } = input;
+  const { engine, oracles, miners, user } = parties;
+  const layers = {
+    onboarding: layerOf('onboarding'),
+    health: layerOf('health'),
+    service: layerOf('service'),
+  };
+  const pool = openPool(servers.postgres.engineUrl);
+  const providers = {
+    onboarding: openProvider(layers.onboarding),
+    health: openProvider(layers.health),
+    service: openProvider(layers.service),
+  };
+  try {
+    await migrate(pool);
+    const outbox = await openOutbox(layers, providers, pool);
+    const deploy = async (layer: LayerName): Promise<Readonly<Record<string, Address>>> => {
+      await providers[layer].send('anvil_setBalance', [engine.address, toQuantity(GAS_WEI)]);
+      await outbox.reconcile(layer);
+      return await deployLayer(outbox, layer, {
+        owner: engine.address,
+        tokenCapWei: DEV_TERMS.tokenCap,
+        committee: oracles.map((oracle) => oracle.address),
+        quorum: settings.quorum,
+        treasury: engine.address,
+        minimumStakeWei: DEV_TERMS.minimumStake,
+        unbondingSeconds: DEV_TERMS.unbondingSeconds,
+        exitSeconds: DEV_TERMS.exitSeconds,
+      });
+    };
+    const [onboarding, health, service] = await Promise.all([
+      deploy('onboarding'),
+      deploy('health'),
+      deploy('service'),
+    ]);
+    const mint = async (layer: 'onboarding' | 'service', to: Address, amountWei: bigint) => {
+      const contracts = layer === 'onboarding' ? onboarding : service;
+      const write = new TokenChain(providers[layer], contracts).encodeMint(to, amountWei);
+      await outbox.execute({ ...write, layer, key: `faucet:${layer}:${to}` });
+    };
+    await Promise.all([
+      ...miners.map((miner) => mint('onboarding', miner.address, DEV_TERMS.minerBalance)),
+      mint('service', user.address, DEV_TERMS.userBalance),
+    ]);
+    return { onboarding, health, service };
+  } finally {
+    await pool.end();
+    for (const provider of Object.values(providers)) provider.destroy();
+  }
+
+  function layerOf(name: (typeof LAYERS)[number]) {
+    const { chainId, confirmations } = settings.layers[name];
+    const signer = `file:${engine.keyFile}` as const;
+    return { chainId, confirmations, signer, rpcUrls: [servers.chains[name] ?? ''] };
+  }
+}

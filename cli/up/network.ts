@@ -1,0 +1,213 @@
+/**
+ * The development network: servers, contracts, configuration and roles, in the order in which each
+ * needs the one before. Everything is kept in the data folder, so that a second start goes on.
+ */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { EngineConfig } from '../../domain/config.js';
+import { LAYERS } from '../../domain/config.js';
+import {
+  chatModel,
+  embeddingModel,
+  obtain,
+  type ObtainProgress,
+} from '../../servers/obtain/index.js';
+import { openSupervisor } from '../../servers/start/index.js';
+import { startServers, type ServerHandles } from '../../servers/network.js';
+import { claimPort } from '../../servers/ports.js';
+import type { Supervisor } from '../../servers/supervise.js';
+import { completeConfig, writeConfig, type Runtime, type Settings } from '../config.js';
+import type { Display } from '../display.js';
+import { openLog } from '../log.js';
+import { deployContracts, type Deployment } from './contracts.js';
+import { openParties, readLine, type Parties } from './parties.js';
+import { engineProcesses, minerProcesses, oracleProcesses } from './processes.js';
+import { createPrivateFile } from '../../adapters/seal/private-file.js';
+import { SEARCH_ATTRIBUTES } from './search-attributes.js';
+
+/** The sink that plays the user's own database. */
+export const USER_SINK = 'user';
+
+export interface Network {
+  readonly config: EngineConfig;
+  readonly configFile: string;
+  readonly parties: Parties;
+  readonly servers: ServerHandles;
+  readonly routerUrl: string;
+  readonly uiUrl: string;
+  /** Of the user's database. Holds a password. */
+  readonly userDatabaseUrl: string;
+  stop(): Promise<void>;
+}
+
+/** Starts everything; what had started is stopped again when a later step fails.
+ * @throws as `startServers`, and SERVER_FAILED for a role that does not come up. */
+export async function startNetwork(options: {
+  readonly settings: Settings;
+  /** Absolute. */
+  readonly data: string;
+  readonly display: Display;
+}): Promise<Network> {
+  const { settings, data, display } = options;
+  const log = openLog('up', 'warn');
+  const supervisor = await openSupervisor({
+    data,
+    onEvent(event) {
+      if (event.kind === 'restarting') display.line(`↻ ${event.name} died and is started again`);
+      if (event.kind === 'failed') log('warn', 'process failed', { name: event.name });
+    },
+  });
+  try {
+    return await bringUp(settings, data, display, supervisor);
+  } catch (error) {
+    await supervisor.stop();
+    throw error;
+  }
+}
+
+async function bringUp(
+  settings: Settings,
+  data: string,
+  display: Display,
+  supervisor: Supervisor,
+): Promise<Network> {
+  const model = settings.models[0];
+  const files = await display.step('models', async (note) => {
+    const onProgress = progressNote(note);
+    const chat = await obtain(chatModel, { onProgress });
+    const embedding = await obtain(embeddingModel, { onProgress });
+    return { chat: chat.path, embedding: join(embedding.path, '..') };
+  });
+  const servers = await display.step('servers: Temporal, Kubo, PostgreSQL, three chains', (note) =>
+    startAllServers(settings, data, supervisor, note),
+  );
+  const parties = await openParties(data);
+  const deployment = await display.step('contracts of the three layers', () =>
+    deployContracts({ settings, servers, parties }),
+  );
+
+  const routerPort = await claimPort(data, 'router', settings.router.port || undefined);
+  const oraclePorts = await Promise.all(
+    parties.oracles.map((oracle) => claimPort(data, oracle.name)),
+  );
+  const runtime = await describeRuntime({
+    data,
+    servers,
+    parties,
+    deployment,
+    routerPort,
+    oraclePorts,
+    chatModelFile: model === undefined ? {} : { [model.name]: files.chat },
+    embeddingFolder: files.embedding,
+  });
+  const config = completeConfig(settings, runtime);
+  const configFile = join(data, 'temporal.yaml');
+  writeConfig(configFile, config);
+
+  const routerUrl = `http://${config.router.host}:${routerPort}`;
+  await display.step('workers, router, oracles and miners', async () => {
+    const first = [
+      ...oracleProcesses(parties, configFile, oraclePorts),
+      ...engineProcesses(configFile, routerUrl),
+    ];
+    await Promise.all(first.map((spec) => supervisor.start(spec)));
+    const miners = minerProcesses(parties.miners, configFile, model?.name ?? '');
+    await Promise.all(miners.map((spec) => supervisor.start(spec)));
+  });
+  return {
+    config,
+    configFile,
+    parties,
+    servers,
+    routerUrl,
+    uiUrl: servers.temporal.uiUrl,
+    userDatabaseUrl: servers.postgres.userUrl,
+    stop: () => supervisor.stop(),
+  };
+}
+
+async function startAllServers(
+  settings: Settings,
+  data: string,
+  supervisor: Supervisor,
+  note: (text: string) => void,
+): Promise<ServerHandles> {
+  const { temporal, ipfs, postgres, anvil } = settings.servers;
+  return await startServers({
+    data,
+    supervisor,
+    layers: LAYERS.map((name) => ({ name, chainId: settings.layers[name].chainId })),
+    temporal: { dynamicConfig: temporal.dynamicConfig, searchAttributes: SEARCH_ATTRIBUTES },
+    configured: {
+      temporal: pathOf(temporal.binary),
+      ipfs: pathOf(ipfs.binary),
+      postgres: pathOf(postgres.binary),
+      anvil: pathOf(anvil.binary),
+    },
+    onProgress: progressNote(note),
+  });
+}
+
+function pathOf(binary: string | null): { path?: string } {
+  return binary === null ? {} : { path: binary };
+}
+
+function progressNote(note: (text: string) => void): (progress: ObtainProgress) => void {
+  return ({ artefact, step, message }) => note(`${artefact} (${step}): ${message}`);
+}
+
+async function describeRuntime(facts: {
+  readonly data: string;
+  readonly servers: ServerHandles;
+  readonly parties: Parties;
+  readonly deployment: Deployment;
+  readonly routerPort: number;
+  readonly oraclePorts: readonly number[];
+  readonly chatModelFile: Readonly<Record<string, string>>;
+  readonly embeddingFolder: string;
+}): Promise<Runtime> {
+  const { data, servers, parties, deployment } = facts;
+  const keys = join(data, 'keys');
+  const apiKey = await readLine(parties.apiKeyFile);
+  const layer = (name: (typeof LAYERS)[number]) => ({
+    rpcUrls: [servers.chains[name] ?? ''],
+    signer: `file:${parties.engine.keyFile}` as const,
+    contracts: deployment[name],
+  });
+  return {
+    temporal: {
+      address: servers.temporal.address,
+      codec: { identity: `file:${parties.engine.identityFile}`, keys: join(keys, 'codec') },
+    },
+    layers: { onboarding: layer('onboarding'), health: layer('health'), service: layer('service') },
+    ipfs: { apiUrl: servers.ipfs.apiUrl, gatewayUrl: servers.ipfs.gatewayUrl },
+    database: { url: await secretFile(keys, 'engine-database.url', servers.postgres.engineUrl) },
+    router: {
+      port: facts.routerPort,
+      identity: `file:${parties.router.identityFile}`,
+      recipient: parties.router.recipient,
+      apiKeys: [
+        { name: 'user', sha256: createHash('sha256').update(apiKey).digest('hex'), sessions: [] },
+      ],
+    },
+    modelFiles: facts.chatModelFile,
+    embedding: { folder: facts.embeddingFolder },
+    oracles: parties.oracles.map((oracle, i) => ({
+      address: oracle.address,
+      url: `http://127.0.0.1:${facts.oraclePorts[i] ?? 0}`,
+      recipient: oracle.recipient,
+    })),
+    sinks: {
+      [USER_SINK]: { url: await secretFile(keys, 'user-database.url', servers.postgres.userUrl) },
+    },
+  };
+}
+
+/** Puts a secret that was found out into a file of its own, and refers to it. A URL changes with the
+ * port, so the file's name carries what it holds. */
+async function secretFile(folder: string, name: string, secret: string): Promise<`file:${string}`> {
+  const mark = createHash('sha256').update(secret).digest('hex').slice(0, 8);
+  const path = join(folder, `${name}.${mark}`);
+  await createPrivateFile(path, Buffer.from(`${secret}\n`));
+  return `file:${path}`;
+}

@@ -1,0 +1,124 @@
+/**
+ * The engine's Temporal workers: one for workflows, one for each kind of side effect. Any number of
+ * processes may run any of them.
+ */
+import { Worker, type WorkerOptions } from '@temporalio/worker';
+import type { Client } from '@temporalio/client';
+import { createChainActivities, type ChainActivityDeps } from '../activities/chain.js';
+import { createDatabaseActivities, type DatabaseActivityDeps } from '../activities/database.js';
+import { createIpfsActivities } from '../activities/ipfs.js';
+import { createOracleActivities } from '../activities/oracles.js';
+import { merkleRoot, taskLeaf } from '../adapters/chain/merkle.js';
+import { getJson, type BlockStore } from '../adapters/ipfs/block-store.js';
+import { encodeJson } from '../adapters/ipfs/canonical.js';
+import { createKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
+import { dataConverter } from '../adapters/temporal/connect.js';
+import { connectWorker } from '../adapters/temporal/connect-worker.js';
+import type { EngineConfig, WorkerTuning } from '../domain/config.js';
+import { TASK_QUEUES, type TaskQueueName } from '../domain/ids.js';
+import { sessionQuery, tasksQuery } from '../workflows/messages.js';
+import { WORKFLOW_BUNDLE } from './bundle.js';
+import { runWorkers, type RunningWorkers } from './run.js';
+
+/** Queues that these workers serve; `routers` is the routers' own. */
+export const ENGINE_QUEUES = [
+  'workflows',
+  'chain',
+  'ipfs',
+  'database',
+  'oracles',
+] as const satisfies readonly TaskQueueName[];
+export type EngineQueue = (typeof ENGINE_QUEUES)[number];
+
+/** Work under way may finish in this time when a worker stops. */
+const GRACE = '15s';
+/** Longest time for one oracle's answer: it reads, embeds and recomputes first. */
+const ORACLE_MS = 45_000;
+
+export interface EngineWorkerDeps
+  extends Omit<ChainActivityDeps, 'readJson'>, Omit<DatabaseActivityDeps, 'readSession' | 'store'> {
+  readonly config: EngineConfig;
+  readonly client: Client;
+  readonly store: BlockStore;
+}
+
+/** Starts workers for the named queues.
+ * @throws TEMPORAL_UNREACHABLE, SECRET_MISSING, KEY_FILE_UNSAFE */
+export async function startEngineWorkers(
+  deps: EngineWorkerDeps,
+  queues: readonly EngineQueue[] = ENGINE_QUEUES,
+): Promise<RunningWorkers> {
+  const { config } = deps;
+  const connection = await connectWorker(config.temporal);
+  const common = {
+    connection,
+    namespace: config.temporal.namespace,
+    dataConverter: await dataConverter(config.temporal),
+    shutdownGraceTime: GRACE,
+  };
+  const work = workOf(deps);
+  const workers = await Promise.all(
+    queues.map((queue) =>
+      Worker.create({
+        ...common,
+        ...tuningOf(queue, config.taskQueues[queue]),
+        taskQueue: TASK_QUEUES[queue],
+        ...work[queue](config),
+      }),
+    ),
+  );
+  return runWorkers(workers, () => connection.close());
+}
+
+type Work = (config: EngineConfig) => Partial<WorkerOptions>;
+
+function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
+  const { client, store } = deps;
+  return {
+    workflows: (config) => ({
+      workflowBundle: { codePath: WORKFLOW_BUNDLE },
+      stickyQueueScheduleToStartTimeout: config.stickyTimeoutMs,
+    }),
+    chain: () => ({
+      activities: createChainActivities({
+        ...deps,
+        readJson: (cid, parse) => getJson(store, cid, parse),
+      }),
+    }),
+    ipfs: () => ({
+      activities: createIpfsActivities({
+        store,
+        encodeJson,
+        createKeyring,
+        wrapKeyring,
+        taskLeaf,
+        merkleRoot,
+      }),
+    }),
+    database: () => ({
+      activities: createDatabaseActivities({
+        ...deps,
+        readSession: async (workflowId) => {
+          const session = client.workflow.getHandle(workflowId);
+          return {
+            view: await session.query(sessionQuery),
+            tasks: await session.query(tasksQuery),
+          };
+        },
+      }),
+    }),
+    oracles: ({ oracles, quorum }) => ({
+      activities: createOracleActivities({ oracles, quorum, timeoutMs: ORACLE_MS }),
+    }),
+  };
+}
+
+function tuningOf(queue: EngineQueue, tuning: WorkerTuning): Partial<WorkerOptions> {
+  if (queue !== 'workflows') {
+    return { maxConcurrentActivityTaskExecutions: tuning.maxConcurrentActivities };
+  }
+  return {
+    maxConcurrentWorkflowTaskExecutions: tuning.maxConcurrentWorkflowTasks,
+    maxCachedWorkflows: tuning.maxCachedWorkflows,
+  };
+}

@@ -1,0 +1,35 @@
+/** The Temporal workers inside a router's process: its own queue, and the one that routers share. */
+import { Worker } from '@temporalio/worker';
+import { translated } from '../activities/failure.js';
+import { dataConverter } from '../adapters/temporal/connect.js';
+import { connectWorker } from '../adapters/temporal/connect-worker.js';
+import type { EngineConfig } from '../domain/config.js';
+import { routerQueue, TASK_QUEUES } from '../domain/ids.js';
+import type { RouterActivities } from '../domain/lease.js';
+import { runWorkers, type RunningWorkers } from './run.js';
+
+/** Leases are handed over in this time when the router stops. */
+const GRACE = '20s';
+
+export async function startRouterWorkers(deps: {
+  readonly config: EngineConfig;
+  readonly routerId: string;
+  readonly activities: RouterActivities;
+}): Promise<RunningWorkers> {
+  const { config, routerId } = deps;
+  const connection = await connectWorker(config.temporal);
+  const options = {
+    connection,
+    namespace: config.temporal.namespace,
+    dataConverter: await dataConverter(config.temporal),
+    activities: translated(deps.activities),
+    maxConcurrentActivityTaskExecutions: config.taskQueues.routers.maxConcurrentActivities,
+    shutdownGraceTime: GRACE,
+  };
+  const workers = await Promise.all(
+    [routerQueue(routerId), TASK_QUEUES.routers].map((taskQueue) =>
+      Worker.create({ ...options, taskQueue }),
+    ),
+  );
+  return runWorkers(workers, () => connection.close());
+}

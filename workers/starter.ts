@@ -1,0 +1,172 @@
+/**
+ * Starts workflows with what the deployment's configuration says in their inputs: retries, prices,
+ * limits. Starting one that runs, or has run, changes nothing: the id is the business.
+ */
+import {
+  ScheduleNotFoundError,
+  WorkflowExecutionAlreadyStartedError,
+  type Client,
+  type Workflow,
+  type WorkflowHandle,
+} from '@temporalio/client';
+import type { EngineConfig } from '../domain/config.js';
+import { EngineError } from '../domain/errors.js';
+import { TASK_QUEUES, workflowIds, type SessionId } from '../domain/ids.js';
+import { parseWei } from '../domain/money.js';
+import type { NodeApplication, UserApplication } from '../domain/onboarding.js';
+import { parsePolicy, type OpenSessionRequest } from '../domain/session.js';
+import type { exportSession } from '../workflows/export-session.js';
+import type { healthEpoch } from '../workflows/health-epoch.js';
+import type { onboardMiner } from '../workflows/onboard-miner.js';
+import type { onboardUser } from '../workflows/onboard-user.js';
+import type { session } from '../workflows/session.js';
+import type { settlement } from '../workflows/settlement.js';
+import { WORKFLOWS } from '../workflows/messages.js';
+
+/** Id of the schedule that starts health epochs. */
+export const HEALTH_SCHEDULE = 'health';
+/** Milliseconds that miners have for an epoch's or an assessment's probes. */
+const PROBE_DEADLINE_MS = 60_000;
+/** Questions a miner and epoch. */
+const PROBES = { poi: 2, pouw: 3 } as const;
+
+export interface Starter {
+  /** @throws MODEL_UNKNOWN, POLICY_INVALID, SESSION_UNFUNDED — nothing was started.
+   * @param ownerRecipient - the owner's age recipient, where it is registered. */
+  startSession(request: OpenSessionRequest, ownerRecipient: string | null): Promise<void>;
+  startSettlement(): Promise<void>;
+  onboardMiner(application: NodeApplication): Promise<WorkflowHandle<typeof onboardMiner>>;
+  onboardUser(application: UserApplication): Promise<WorkflowHandle<typeof onboardUser>>;
+  exportSession(sessionId: SessionId, sink: string): Promise<WorkflowHandle<typeof exportSession>>;
+  /** Puts health epochs on their schedule; an existing one is brought up to date. */
+  scheduleEpochs(): Promise<void>;
+}
+
+export function createStarter(deps: {
+  readonly config: EngineConfig;
+  readonly client: Client;
+}): Starter {
+  const { config, client } = deps;
+  const { retries, settlement: terms } = config;
+  const { chainId } = config.layers.service;
+  const onboarding = String(config.layers.onboarding.chainId);
+  const model = config.models[0]?.name ?? '';
+
+  /** Starts a workflow once; a second start finds the first. Onboarding that failed may be repeated. */
+  async function start<W extends Workflow>(
+    type: keyof typeof WORKFLOWS,
+    workflowId: string,
+    args: Parameters<W>,
+    workflowIdReusePolicy: 'REJECT_DUPLICATE' | 'ALLOW_DUPLICATE' | 'ALLOW_DUPLICATE_FAILED_ONLY',
+  ): Promise<WorkflowHandle<W>> {
+    try {
+      return (await client.workflow.start<Workflow>(WORKFLOWS[type], {
+        workflowId,
+        args,
+        taskQueue: TASK_QUEUES.workflows,
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        workflowIdReusePolicy,
+      })) as WorkflowHandle<W>;
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      return client.workflow.getHandle<W>(workflowId);
+    }
+  }
+
+  return {
+    async startSession(request, ownerRecipient) {
+      const policy = parsePolicy(request.policy);
+      const served = config.models.find((m) => m.name === policy.model);
+      if (served === undefined) throw new EngineError('MODEL_UNKNOWN', { model: policy.model });
+      if (parseWei(request.depositWei) === 0n) throw new EngineError('SESSION_UNFUNDED');
+      if (BigInt(served.pricePerTokenWei) > parseWei(policy.priceCeilingWei)) {
+        throw new EngineError('POLICY_INVALID', {
+          field: 'priceCeilingWei',
+          expected: `at least the price, ${served.pricePerTokenWei}`,
+        });
+      }
+      await start<typeof session>(
+        'session',
+        workflowIds.session(chainId, request.sessionId),
+        [
+          {
+            request: { ...request, policy },
+            chainId,
+            pricePerTokenWei: served.pricePerTokenWei,
+            feeBps: terms.feeBps,
+            validators: config.oracles.map(({ address, recipient }) => ({ address, recipient })),
+            routerRecipient: config.router.recipient,
+            ownerRecipient,
+            retries,
+          },
+        ],
+        'REJECT_DUPLICATE',
+      );
+    },
+
+    async startSettlement() {
+      const { maxTasks, maxAgeMs } = terms;
+      await start<typeof settlement>(
+        'settlement',
+        workflowIds.settlement(chainId),
+        [{ chainId, maxTasks, maxAgeMs, retries }],
+        'ALLOW_DUPLICATE',
+      );
+    },
+
+    async onboardMiner(application) {
+      return await start<typeof onboardMiner>(
+        'onboardMiner',
+        workflowIds.onboardMiner(onboarding, application.node),
+        [{ application, model, deadlineMs: PROBE_DEADLINE_MS, retries }],
+        'ALLOW_DUPLICATE_FAILED_ONLY',
+      );
+    },
+
+    async onboardUser(application) {
+      return await start<typeof onboardUser>(
+        'onboardUser',
+        workflowIds.onboardUser(onboarding, application.user),
+        [{ application, retries }],
+        'ALLOW_DUPLICATE_FAILED_ONLY',
+      );
+    },
+
+    async exportSession(sessionId, sink) {
+      if (!Object.hasOwn(config.sinks, sink)) {
+        throw new EngineError('REQUEST_INVALID', { field: 'sink', expected: 'a configured sink' });
+      }
+      return await start<typeof exportSession>(
+        'exportSession',
+        workflowIds.exportSession(sessionId, sink),
+        [{ sessionId, workflowId: workflowIds.session(chainId, sessionId), sink, retries }],
+        'ALLOW_DUPLICATE',
+      );
+    },
+
+    async scheduleEpochs() {
+      const { everyMs, jitterMs } = config.schedules.healthEpoch;
+      const description = {
+        spec: { intervals: [{ every: everyMs }], jitter: jitterMs },
+        // An outage must not be followed by the epochs that it swallowed.
+        policies: { overlap: 'SKIP' as const, catchupWindow: 2 * everyMs },
+        action: {
+          type: 'startWorkflow' as const,
+          workflowType: WORKFLOWS.healthEpoch,
+          workflowId: 'health',
+          taskQueue: TASK_QUEUES.workflows,
+          args: [
+            { model, deadlineMs: PROBE_DEADLINE_MS, probes: PROBES, retries },
+          ] satisfies Parameters<typeof healthEpoch>,
+        },
+      };
+      const handle = client.schedule.getHandle(HEALTH_SCHEDULE);
+      try {
+        await handle.update((previous) => ({ ...description, state: previous.state }));
+      } catch (error) {
+        if (!(error instanceof ScheduleNotFoundError)) throw error;
+        await client.schedule.create({ scheduleId: HEALTH_SCHEDULE, ...description });
+      }
+    },
+  };
+}
