@@ -58,6 +58,7 @@ export const ERRORS = {
   ATTESTATION_REFUSED: entry(502, 'peer', 'the oracles refused to sign'),
   ORACLE_UNREACHABLE: entry(503, 'peer', 'the oracle could not be reached', true),
   BACKEND_FAILED: entry(502, 'peer', 'the inference backend failed', true),
+  ROUTER_UNREACHABLE: entry(503, 'peer', 'the router could not be reached', true),
   ROUTER_LEASE_LOST: entry(503, 'peer', 'the router no longer holds the session', true),
 
   // chain
