@@ -148,6 +148,6 @@ function reasonOf(error: unknown): string {
   if (error.name === 'AbortError') return 'the provider was closed';
   if (error instanceof SyntaxError) return 'the answer is not JSON';
   const { cause } = error;
-  if (cause instanceof Error && 'code' in cause) return String(cause.code);
+  if (cause instanceof Error) return 'code' in cause ? String(cause.code) : cause.message;
   return error.message;
 }

@@ -8,7 +8,7 @@ import { EngineError } from '../../domain/errors.js';
 import type { Address, Hex } from '../../domain/ids.js';
 
 /** Fields of a message by name; amounts as `bigint` or decimal string. */
-export type MessageValue = Readonly<Record<string, string | number | bigint>>;
+export type MessageValue = Readonly<Record<string, string | number | bigint | readonly string[]>>;
 
 /** What contracts take: r, s and v of 27 or 28. The 64-byte form of EIP-2098 is refused there too. */
 const SIGNATURE = /^0x[0-9a-f]{128}1[bc]$/i;
@@ -19,13 +19,9 @@ export function messageHash(type: MessageType, domain: SigningDomain, value: Mes
   const fields = MESSAGE_TYPES[type] as readonly TypedDataField[];
   try {
     return TypedDataEncoder.hash({ ...domain }, { [type]: [...fields] }, value) as Hex;
-  } catch (error) {
+  } catch {
     // No cause: ethers puts the value into its message.
-    const field = (error as { argument?: unknown }).argument;
-    throw new EngineError('REQUEST_INVALID', {
-      message: type,
-      ...(typeof field === 'string' ? { field } : {}),
-    });
+    throw new EngineError('REQUEST_INVALID', { message: type });
   }
 }
 

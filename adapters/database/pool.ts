@@ -42,6 +42,8 @@ export function openPool(url: string, options: PoolOptions = {}): pg.Pool {
   });
   // An idle connection that breaks is replaced on the next use; unheard, the event ends the process.
   pool.on('error', () => {});
+  // One that breaks in use fails its statement as well; that failure is the one we translate.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 
