@@ -16,7 +16,8 @@ import { DataKeys, type DataKey } from './data-keys.js';
 import { fromBytes, toBytes } from './payload-bytes.js';
 
 const ENCODING = 'binary/encrypted';
-const CIPHER = 'AES-256-GCM';
+const ENCODING_BYTES = Buffer.from(ENCODING);
+const CIPHER_BYTES = Buffer.from('AES-256-GCM');
 const ALGORITHM = 'aes-256-gcm';
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
@@ -70,8 +71,8 @@ function encrypt(payload: Payload, owner: Owner, { id, key }: DataKey): Payload 
   const sealed = [cipher.update(toBytes(payload)), cipher.final()];
   return {
     metadata: {
-      encoding: Buffer.from(ENCODING),
-      'encryption-cipher': Buffer.from(CIPHER),
+      encoding: ENCODING_BYTES,
+      'encryption-cipher': CIPHER_BYTES,
       'encryption-key-id': Buffer.from(id),
       'encryption-workflow-id': Buffer.from(owner.workflowId),
     },
