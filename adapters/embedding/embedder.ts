@@ -88,7 +88,9 @@ function meanOf(states: Float32Array, count: number): Float32Array {
   const mean = new Float32Array(EMBEDDING_DIMENSIONS);
   for (let token = 0; token < count; token++) {
     const offset = token * EMBEDDING_DIMENSIONS;
-    for (let i = 0; i < EMBEDDING_DIMENSIONS; i++) mean[i]! += (states[offset + i] ?? 0) / count;
+    for (let i = 0; i < EMBEDDING_DIMENSIONS; i++) {
+      mean[i] = (mean[i] ?? 0) + (states[offset + i] ?? 0) / count;
+    }
   }
   return mean;
 }

@@ -23,14 +23,13 @@ async function serve(
     request: IncomingMessage,
   ) => void,
 ): Promise<string> {
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => {
     const parts: Buffer[] = [];
-    for await (const part of request) parts.push(part as Buffer);
-    answer(
-      response,
-      JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown>,
-      request,
-    );
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', () => {
+      const body = JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown>;
+      answer(response, body, request);
+    });
   });
   servers.push(server.listen(0, '127.0.0.1'));
   await once(server, 'listening');
