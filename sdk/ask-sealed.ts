@@ -1,0 +1,182 @@
+/**
+ * A request at a client-sealed level: sealed here, opened here, and checked here. The router in
+ * between sees ciphertext and numbers.
+ */
+import { openAtRest, sealAtRest } from '../adapters/seal/at-rest.js';
+import { toBase64, toUtf8 } from '../adapters/seal/bytes.js';
+import type { Channel, FrameOpener } from '../adapters/seal/channel.js';
+import { recipientOf } from '../adapters/seal/identity.js';
+import { taskIdOf } from '../adapters/seal/task-id.js';
+import { maxPromptTokensOf, parseChatResult, parseStreamEvent } from '../domain/chat.js';
+import { EngineError, isErrorCode, type ErrorCode } from '../domain/errors.js';
+import { sameAddress, type Address, type TaskId } from '../domain/ids.js';
+import type { Frame, Keyring } from '../domain/sealing.js';
+import {
+  TASK_OUTCOMES,
+  type ChatRequest,
+  type ChatResult,
+  type TaskOutcome,
+  type TokenUsage,
+} from '../domain/task.js';
+import type { SealedTaskRequest, TaskStreamEvent } from '../domain/wire.js';
+import { GivenText, type Answer } from './answer.js';
+import type { RouterHttp } from './http.js';
+import { readJson, readPayload } from './payloads.js';
+import { withRetries } from './retry.js';
+
+type Ended = Extract<TaskStreamEvent, { type: 'ended' }>;
+
+const NO_USAGE: TokenUsage = { promptTokens: 0, completionTokens: 0 };
+const OUTCOME_ERRORS: Readonly<Partial<Record<TaskOutcome, ErrorCode>>> = {
+  expired: 'MINER_TIMEOUT',
+  refused: 'BUDGET_EXHAUSTED',
+  cancelled: 'SESSION_NOT_OPEN',
+  failed: 'MINER_FAILED',
+  disputed: 'ATTESTATION_REFUSED',
+};
+
+export interface SealedAsk {
+  readonly http: RouterHttp;
+  readonly keyring: Keyring;
+  readonly channel: Channel;
+  readonly request: ChatRequest;
+  readonly idempotencyKey: string;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Puts a sealed request and reads its stream.
+ * @throws SEAL_BROKEN — frames that are altered, missing or another's, or a result that is not the
+ *   one its miner committed to.
+ * @throws CONTENT_MISMATCH — a result that is not what its CID says.
+ * @throws EngineError — the router's, or of a task that did not end well. */
+export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): Promise<Answer> {
+  const { http, keyring, request, idempotencyKey, signal } = ask;
+  const { sessionId } = keyring;
+  const taskId = await taskIdOf(sessionId, idempotencyKey);
+  // Sealed once: repeated after a lost connection, it must be the same request byte for byte.
+  const body = await seal(ask, taskId);
+  const given = new GivenText(emit);
+  return withRetries(async () => {
+    // A router that took over counts its events anew, so each attempt reads from the start.
+    const reader = new StreamReader(ask.channel, taskId, given);
+    let ended: Ended | undefined;
+    const options = { method: 'POST', body, signal } as const;
+    await http.events(`/api/v1/sessions/${sessionId}/tasks`, options, async (data) => {
+      const event = readEvent(data);
+      if (event.type === 'error') {
+        throw new EngineError(isErrorCode(event.code) ? event.code : 'INTERNAL', { taskId });
+      }
+      if (event.type === 'ended') ended ??= event;
+      else if (event.type === 'accepted') await reader.start(event.primary);
+      else await reader.read(event.author, event.frame);
+    });
+    if (ended === undefined) throw new EngineError('ROUTER_UNREACHABLE', { reason: 'cut short' });
+    return conclude(ended, reader, ask, request);
+  }, signal);
+
+  async function conclude(
+    end: Ended,
+    reader: StreamReader,
+    { channel }: SealedAsk,
+    { model }: ChatRequest,
+  ): Promise<Answer> {
+    const outcome = TASK_OUTCOMES.find((known) => known === end.outcome) ?? 'failed';
+    const code = OUTCOME_ERRORS[outcome];
+    if (code !== undefined) throw new EngineError(code, { taskId, outcome });
+    const { requestCid, resultCids, agreed } = end;
+    const facts = { taskId, outcome, requestCid, resultCids };
+    if (outcome !== 'completed' || agreed === null) {
+      return { ...facts, text: reader.text, verdictAgreed: false, usage: NO_USAGE };
+    }
+    const result =
+      end.resultCid === null ? reader.result(agreed, model) : await fetchResult(end.resultCid);
+    if (end.resultHash !== undefined && (await channel.resultHash(result)) !== end.resultHash) {
+      throw new EngineError('SEAL_BROKEN', { reason: 'not the agreed result', taskId });
+    }
+    given.extend(result.text);
+    return { ...facts, text: result.text, verdictAgreed: true, usage: result.usage };
+  }
+
+  async function fetchResult(cid: string): Promise<ChatResult> {
+    const block = await readPayload(http, cid, signal);
+    return parseChatResult(readJson(await openAtRest(block, keyring.identity)));
+  }
+}
+
+async function seal(
+  { channel, keyring, request, idempotencyKey }: SealedAsk,
+  taskId: TaskId,
+): Promise<SealedTaskRequest> {
+  const bytes = toUtf8(JSON.stringify(request));
+  const sealer = await channel.sealer(taskId, 'client');
+  const atRest = await sealAtRest(bytes, [await recipientOf(keyring.identity)]);
+  return {
+    idempotencyKey,
+    model: request.model,
+    maxPromptTokens: maxPromptTokensOf(request),
+    maxTokens: request.maxTokens,
+    request: await sealer.seal(bytes, true),
+    sealedRequest: toBase64(atRest),
+  };
+}
+
+/** Opens the primary's frames. A new primary starts over; what was given out stays. */
+class StreamReader {
+  readonly #channel: Channel;
+  readonly #taskId: TaskId;
+  readonly #given: GivenText;
+  #author: Address | undefined;
+  #opener: FrameOpener | undefined;
+  #text = '';
+  #end: Pick<ChatResult, 'finishReason' | 'usage'> | undefined;
+
+  constructor(channel: Channel, taskId: TaskId, given: GivenText) {
+    this.#channel = channel;
+    this.#taskId = taskId;
+    this.#given = given;
+  }
+
+  get text(): string {
+    return this.#text;
+  }
+
+  async start(primary: Address): Promise<void> {
+    this.#author = primary;
+    this.#opener = await this.#channel.opener(this.#taskId, primary);
+    this.#text = '';
+    this.#end = undefined;
+  }
+
+  async read(author: Address, frame: Frame): Promise<void> {
+    if (this.#opener === undefined || !sameAddress(author, this.#author ?? '')) {
+      throw new EngineError('SEAL_BROKEN', { reason: 'a frame of another miner' });
+    }
+    const event = parseStreamEvent(readJson(await this.#opener.open(frame)));
+    if (event.type === 'end') this.#end = event;
+    else this.#given.extend((this.#text += event.text));
+  }
+
+  /** The streamed answer as a result.
+   * @throws SEAL_BROKEN — the stream is another miner's, or was cut short. */
+  result(agreed: Address, model: string): ChatResult {
+    const isWhole = this.#opener?.isEnded === true && sameAddress(agreed, this.#author ?? '');
+    if (!isWhole || this.#end === undefined) {
+      throw new EngineError('SEAL_BROKEN', { reason: 'the stream was cut short' });
+    }
+    const { finishReason, usage } = this.#end;
+    return { model, text: this.#text, finishReason, usage };
+  }
+}
+
+function readEvent(data: string): TaskStreamEvent {
+  let value: unknown;
+  try {
+    value = JSON.parse(data);
+  } catch (cause) {
+    throw new EngineError('ROUTER_UNREACHABLE', { reason: 'not an event' }, { cause });
+  }
+  if (typeof value !== 'object' || value === null || !('type' in value)) {
+    throw new EngineError('ROUTER_UNREACHABLE', { reason: 'not an event' });
+  }
+  return value as TaskStreamEvent;
+}

@@ -1,0 +1,168 @@
+/**
+ * The typed client of a router: opens funded sessions and hands out their handles. It runs wherever
+ * there are `fetch` and Web Crypto; keys of sealed sessions are made here and never leave unsealed.
+ */
+import { fromBase64, toBase64, toHex } from '../adapters/seal/bytes.js';
+import { recipientOf } from '../adapters/seal/identity.js';
+import { createKeyring, openKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
+import { policyHashOf, sessionIdOf } from '../adapters/seal/session-id.js';
+import type { AccountInfo, NetworkInfo, SetKeyringRequest } from '../domain/api.js';
+import { EngineError } from '../domain/errors.js';
+import type { Address, Hex, SessionId } from '../domain/ids.js';
+import { isClientSealed, type Keyring } from '../domain/sealing.js';
+import {
+  parsePolicy,
+  type OpenSessionRequest,
+  type SessionPolicy,
+  type SessionView,
+} from '../domain/session.js';
+import { RouterHttp, type RouterOptions } from './http.js';
+import { awaitState, readView, SessionHandle, type ExportedSession } from './session.js';
+import { signOpening, signPermit, type OwnerSigner } from './signing.js';
+
+export interface ClientOptions extends RouterOptions {
+  /** The user's age identity. With it, sealed sessions can be exported and gone on with; without,
+   * they end with this process. */
+  readonly identity?: string;
+}
+
+export interface OpenOptions {
+  readonly signer: OwnerSigner;
+  readonly policy: SessionPolicy;
+  readonly depositWei: bigint;
+  /** 0x and 64 hex digits: the same reference is the same session.
+   * @defaultValue a random one */
+  readonly clientReference?: Hex;
+  /** More age recipients that may read a sealed session. */
+  readonly readers?: readonly string[];
+  readonly signal?: AbortSignal;
+}
+
+export class CortensorClient {
+  readonly #http: RouterHttp;
+  readonly #identity: string | undefined;
+
+  constructor({ identity, ...options }: ClientOptions) {
+    this.#http = new RouterHttp(options);
+    this.#identity = identity;
+  }
+
+  /** Reads what must be known before signing: chain, contracts, models and prices. */
+  network(): Promise<NetworkInfo> {
+    return this.#http.json('/api/v1/network');
+  }
+
+  /** Opens a funded session and waits until it takes requests.
+   * @throws POLICY_INVALID, AMOUNT_INVALID — before anything is signed.
+   * @throws SEAL_NOT_RECIPIENT — the reference is that of a sealed session which is open already.
+   * @throws EngineError — the router's, or the code that the opening failed with. */
+  async openSession(options: OpenOptions): Promise<SessionHandle> {
+    const { signal, readers = [] } = options;
+    const policy = parsePolicy(options.policy);
+    const request = await this.#signRequest(options, policy);
+    const { sessionId } = request;
+    const call = { method: 'POST', body: request, signal } as const;
+    await this.#http.json<SessionView>('/api/v1/sessions', call);
+    if (!isClientSealed(policy.level)) {
+      return this.#handle(await this.#awaitState(sessionId, 'Open', signal), null);
+    }
+    const waiting = await this.#awaitState(sessionId, 'AwaitingKeyring', signal);
+    if (waiting.keyring !== null) throw isSealed(sessionId);
+    const keyring = await this.#setKeyring(waiting, readers, signal);
+    return this.#handle(await this.#awaitState(sessionId, 'Open', signal), keyring);
+  }
+
+  /** Goes on with a session at level `open` or `link`.
+   * @throws SEAL_NOT_RECIPIENT — it is sealed. Its keys come from `importSession` alone: anybody can
+   *   seal a keyring for this user, and a router that did would read what is sealed under it. */
+  async session(sessionId: SessionId): Promise<SessionHandle> {
+    const view = await readView(this.#http, sessionId);
+    if (isClientSealed(view.policy.level)) throw isSealed(sessionId);
+    return this.#handle(view, null);
+  }
+
+  /** Goes on with a session that another process has exported.
+   * @throws SEAL_NOT_RECIPIENT — it was exported for another identity. */
+  async importSession(exported: ExportedSession): Promise<SessionHandle> {
+    const { sessionId } = exported;
+    if (exported.keyring === null) return this.session(sessionId);
+    if (this.#identity === undefined) throw isSealed(sessionId);
+    const keyring = await openKeyring(fromBase64(exported.keyring), this.#identity);
+    if (keyring.sessionId !== sessionId) {
+      throw new EngineError('SEAL_BROKEN', { reason: 'the keyring of another session' });
+    }
+    return this.#handle(await readView(this.#http, sessionId), keyring);
+  }
+
+  async #signRequest(options: OpenOptions, policy: SessionPolicy): Promise<OpenSessionRequest> {
+    const { signer, depositWei, clientReference = randomReference(), signal } = options;
+    if (depositWei <= 0n) throw new EngineError('AMOUNT_INVALID', { field: 'depositWei' });
+    const owner = signer.address as Address;
+    const network = await this.network();
+    const { chainId, contracts } = network;
+    const { sessionManager } = contracts;
+    const account = await this.#http.json<AccountInfo>(`/api/v1/accounts/${owner}`, { signal });
+    const policyHash = await policyHashOf(policy);
+    return {
+      sessionId: await sessionIdOf({ chainId, sessionManager, owner, clientReference }),
+      owner,
+      clientReference,
+      policy,
+      depositWei: depositWei.toString(),
+      signature: await signOpening(signer, network, { clientReference, policyHash, depositWei }),
+      permit: await signPermit(signer, network, {
+        valueWei: depositWei,
+        nonce: BigInt(account.permitNonce),
+      }),
+    };
+  }
+
+  /** Makes the session's keys, for the user, the reserved miners and the named validators. */
+  async #setKeyring(
+    { sessionId, policy, miners, validators }: SessionView,
+    readers: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<Keyring> {
+    const postQuantum = policy.level === 'sealed-pq';
+    const { keyring, recipient } = await createKeyring(sessionId, { postQuantum });
+    const own = await this.#recipient();
+    const file = await wrapKeyring(keyring, [
+      ...(own === null ? [] : [own]),
+      ...[...miners, ...validators].map((node) => node.recipient),
+      ...readers,
+    ]);
+    const body: SetKeyringRequest = { recipient, keyring: toBase64(file) };
+    const call = { method: 'PUT', body, signal } as const;
+    await this.#http.json<SessionView>(`/api/v1/sessions/${sessionId}/keyring`, call);
+    return keyring;
+  }
+
+  #awaitState(
+    sessionId: SessionId,
+    state: SessionView['state'],
+    signal: AbortSignal | undefined,
+  ): Promise<SessionView> {
+    return awaitState(this.#http, sessionId, state, signal === undefined ? {} : { signal });
+  }
+
+  async #handle(view: SessionView, keyring: Keyring | null): Promise<SessionHandle> {
+    return new SessionHandle({
+      http: this.#http,
+      view,
+      keyring,
+      recipient: await this.#recipient(),
+    });
+  }
+
+  async #recipient(): Promise<string | null> {
+    return this.#identity === undefined ? null : recipientOf(this.#identity);
+  }
+}
+
+function isSealed(sessionId: SessionId): EngineError {
+  return new EngineError('SEAL_NOT_RECIPIENT', { sessionId, expected: 'an exported session' });
+}
+
+function randomReference(): Hex {
+  return toHex(crypto.getRandomValues(new Uint8Array(32)));
+}

@@ -1,0 +1,9 @@
+/** The SDK's public surface. */
+export { CortensorClient, type ClientOptions, type OpenOptions } from './client.js';
+export { SessionHandle, type AskOptions, type ExportedSession } from './session.js';
+export type { Answer, AnswerStream } from './answer.js';
+export type { OwnerSigner } from './signing.js';
+export { EngineError, type ErrorCode } from '../domain/errors.js';
+export type { NetworkInfo } from '../domain/api.js';
+export type { SessionPolicy, SessionView } from '../domain/session.js';
+export type { ChatMessage, ChatRequest, TokenUsage } from '../domain/task.js';

@@ -1,0 +1,167 @@
+/** A session in its owner's hands. */
+import type { Channel } from '../adapters/seal/channel.js';
+import { openChannel } from '../adapters/seal/channel.js';
+import { toBase64 } from '../adapters/seal/bytes.js';
+import { wrapKeyring } from '../adapters/seal/keyring.js';
+import { EngineError, isErrorCode } from '../domain/errors.js';
+import type { SessionId } from '../domain/ids.js';
+import type { TaskRecord } from '../domain/lease.js';
+import type { Keyring } from '../domain/sealing.js';
+import { SESSION_STATES, type SessionState, type SessionView } from '../domain/session.js';
+import type { ChatRequest } from '../domain/task.js';
+import { streamAnswer, type AnswerStream } from './answer.js';
+import { askPlain } from './ask-plain.js';
+import { askSealed } from './ask-sealed.js';
+import type { RouterHttp } from './http.js';
+import { pause } from './retry.js';
+
+const DEFAULT_MAX_TOKENS = 512;
+const WAIT_MS = 120_000;
+/** The router answers earlier; this keeps one that does not from being asked without a pause. */
+const POLL_MS = 250;
+
+/** All that is needed to go on with a session in another process. Secret only to whoever has the
+ * user's age identity. */
+export interface ExportedSession {
+  readonly version: 1;
+  readonly sessionId: SessionId;
+  /** age file to the user's own recipient, base64; `null` where the router seals. */
+  readonly keyring: string | null;
+}
+
+export interface AskOptions {
+  /** The same key is the same task, also after a crash: it runs once and is billed once. At sealed
+   * levels it must not be used again in another process, where the same request seals differently.
+   * @defaultValue a random one */
+  readonly idempotencyKey?: string;
+  /** Stops listening; the task itself goes on. */
+  readonly signal?: AbortSignal;
+}
+
+export interface SessionParts {
+  readonly http: RouterHttp;
+  readonly view: SessionView;
+  /** `null` where the router seals. */
+  readonly keyring: Keyring | null;
+  /** The user's age recipient. */
+  readonly recipient: string | null;
+}
+
+export class SessionHandle {
+  readonly id: SessionId;
+  readonly #parts: SessionParts;
+  readonly #channel: Promise<Channel> | null;
+
+  /** Made by `CortensorClient`. */
+  constructor(parts: SessionParts) {
+    this.id = parts.view.sessionId;
+    this.#parts = parts;
+    this.#channel = parts.keyring === null ? null : openChannel(parts.keyring);
+  }
+
+  /** The session as it stands. */
+  view(options: { readonly signal?: AbortSignal } = {}): Promise<SessionView> {
+    return readView(this.#parts.http, this.id, options.signal);
+  }
+
+  /** Waits until the session has reached a state, or gone past it.
+   * @throws SESSION_NOT_OPEN — it failed; or the code of its failure.
+   * @throws ROUTER_UNREACHABLE — not within `timeoutMs`, two minutes where not given. */
+  waitUntil(
+    state: SessionState,
+    options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<SessionView> {
+    return awaitState(this.#parts.http, this.id, state, options);
+  }
+
+  /** Asks the session to close: open tasks end first, what is left is refunded. */
+  close(): Promise<SessionView> {
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/close`, { method: 'POST' });
+  }
+
+  /** Records of the session's tasks, in their order. */
+  tasks(): Promise<readonly TaskRecord[]> {
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/tasks`);
+  }
+
+  /** Asks the session's miners; starts at once.
+   * @param prompt - text of one user message, or a request with the fields that matter. */
+  ask(
+    prompt: string | (Pick<ChatRequest, 'messages'> & Partial<ChatRequest>),
+    options: AskOptions = {},
+  ): AnswerStream {
+    const { http, keyring, view } = this.#parts;
+    const { idempotencyKey = crypto.randomUUID(), signal } = options;
+    const request = toRequest(prompt, view.policy.model);
+    const common = { http, request, idempotencyKey, signal };
+    return streamAnswer(async (emit) => {
+      if (keyring === null || this.#channel === null) {
+        return askPlain({ ...common, sessionId: this.id }, emit);
+      }
+      return askSealed({ ...common, keyring, channel: await this.#channel }, emit);
+    });
+  }
+
+  /** Packs up what another process needs, for `CortensorClient.importSession`.
+   * @throws USAGE — the session is sealed, and the client has no age identity to seal it to. */
+  async export(): Promise<ExportedSession> {
+    const { keyring, recipient } = this.#parts;
+    if (keyring === null) return { version: 1, sessionId: this.id, keyring: null };
+    if (recipient === null) {
+      throw new EngineError('USAGE', { expected: 'an age identity in the client' });
+    }
+    const file = await wrapKeyring(keyring, [recipient]);
+    return { version: 1, sessionId: this.id, keyring: toBase64(file) };
+  }
+}
+
+/** Reads a session's state. */
+export function readView(
+  http: RouterHttp,
+  sessionId: SessionId,
+  signal?: AbortSignal,
+): Promise<SessionView> {
+  return http.json(`/api/v1/sessions/${sessionId}`, { signal });
+}
+
+/** As `SessionHandle.waitUntil`. */
+export async function awaitState(
+  http: RouterHttp,
+  sessionId: SessionId,
+  state: SessionState,
+  options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+): Promise<SessionView> {
+  const { timeoutMs = WAIT_MS, signal } = options;
+  const deadline = Date.now() + timeoutMs;
+  const wanted = SESSION_STATES.indexOf(state);
+  for (;;) {
+    const view = await http.json<SessionView>(
+      `/api/v1/sessions/${sessionId}?until=${state}&waitMs=${Math.max(1, deadline - Date.now())}`,
+      { signal },
+    );
+    if (view.state === 'Failed' && state !== 'Failed') {
+      const code = isErrorCode(view.failure) ? view.failure : 'SESSION_NOT_OPEN';
+      throw new EngineError(code, { sessionId, state: view.state });
+    }
+    if (SESSION_STATES.indexOf(view.state) >= wanted) return view;
+    if (Date.now() >= deadline) {
+      throw new EngineError('ROUTER_UNREACHABLE', {
+        sessionId,
+        state: view.state,
+        expected: state,
+      });
+    }
+    await pause(POLL_MS, signal);
+  }
+}
+
+function toRequest(
+  prompt: string | (Pick<ChatRequest, 'messages'> & Partial<ChatRequest>),
+  model: string,
+): ChatRequest {
+  const asked =
+    typeof prompt === 'string'
+      ? { messages: [{ role: 'user', content: prompt }] as const }
+      : prompt;
+  return { model, maxTokens: DEFAULT_MAX_TOKENS, temperature: 0, topP: 1, ...asked };
+}
