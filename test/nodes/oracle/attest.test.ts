@@ -13,6 +13,7 @@ import { startOracle } from '../../../nodes/oracle/oracle.js';
 import { createNetwork, DOMAINS, epochEvidence, SESSION, type Network } from './network.js';
 
 let network: Network;
+let made: Promise<EpochEvidence> | undefined;
 
 beforeEach(async () => {
   network = await createNetwork();
@@ -20,7 +21,7 @@ beforeEach(async () => {
 
 describe('an oracle signs an epoch', () => {
   test('with the scores that it computes itself', async () => {
-    const evidence = await epoch(3);
+    const evidence = await epoch3();
     const evidenceCid = network.putJson(evidence);
     const { scores } = await network.post<{ scores: NodeHealth[] }>('/v1/score', { evidenceCid });
     await signs({ kind: 'report-epoch', evidenceCid }, 'ReportEpoch', DOMAINS.healthLedger, {
@@ -32,7 +33,7 @@ describe('an oracle signs an epoch', () => {
   });
 
   test('in which honest miners are healthy and one with a canned answer is not', async () => {
-    const scores = await score(await epoch(3));
+    const scores = await score(await epoch3());
     const of = (index: number) => scores.find((s) => sameAddress(s.miner, addressOf(index)));
     assert.deepEqual(
       [0, 1, 2].map((index) => of(index)?.isHealthy),
@@ -54,7 +55,7 @@ describe('an oracle signs an epoch', () => {
   });
 
   test('in whatever order its answers stand', async () => {
-    const evidence = await epoch(3);
+    const evidence = await epoch3();
     const turned = { ...evidence, answers: [...evidence.answers].reverse() };
     assert.deepEqual(await score(turned), await score(evidence));
   });
@@ -100,7 +101,7 @@ describe('an oracle refuses an epoch', () => {
   };
   for (const [name, [reason, change]] of Object.entries(changes)) {
     test(name, async () => {
-      const evidenceCid = network.putJson(change(await epoch(3)));
+      const evidenceCid = network.putJson(change(await epoch3()));
       await refuses({ kind: 'report-epoch', evidenceCid }, reason);
     });
   }
@@ -108,7 +109,7 @@ describe('an oracle refuses an epoch', () => {
 
 describe('an oracle moves a node only as the evidence says', () => {
   test('it jails who scored too low, and nobody else', async () => {
-    const evidenceCid = network.putJson(await epoch(3));
+    const evidenceCid = network.putJson(await epoch3());
     const jail = { kind: 'jail-node', epoch: 3, evidenceCid } as const;
     await signs({ ...jail, node: addressOf(2) }, 'JailNode', DOMAINS.nodeRegistry, {
       node: addressOf(2),
@@ -120,7 +121,7 @@ describe('an oracle moves a node only as the evidence says', () => {
   });
 
   test('it releases who scored well again, and nobody else', async () => {
-    const evidenceCid = network.putJson(await epoch(3));
+    const evidenceCid = network.putJson(await epoch3());
     const release = { kind: 'release-node', epoch: 3, evidenceCid } as const;
     await signs({ ...release, node: addressOf(0) }, 'ReleaseNode', DOMAINS.nodeRegistry, {
       node: addressOf(0),
@@ -158,7 +159,7 @@ describe('an oracle moves a node only as the evidence says', () => {
   });
 
   test('it lets nobody out of the pool who is healthy', async () => {
-    const evidenceCid = network.putJson(await epoch(3));
+    const evidenceCid = network.putJson(await epoch3());
     await refuses({ kind: 'leave-pool', node: addressOf(0), evidenceCid }, /healthy/);
     const node = addressOf(2);
     const value = { node, evidence: digestOf(evidenceCid) };
@@ -235,13 +236,14 @@ function honest(prompt: string, accepted?: string): string {
   return accepted === undefined ? `an honest answer to ${prompt}` : `It is ${accepted}.`;
 }
 
-function epoch(number: number): Promise<EpochEvidence> {
+/** Epoch 3 of two honest miners and one with a canned answer; made once, signatures are slow. */
+function epoch3(): Promise<EpochEvidence> {
   const canned = 'quarterly figures of fishing fleets were presented yesterday';
-  return epochEvidence(number, [
+  return (made ??= epochEvidence(3, [
     { wallet: minerAt(0), say: honest },
     { wallet: minerAt(1), say: honest },
     { wallet: minerAt(2), say: () => canned },
-  ]);
+  ]));
 }
 
 async function score(evidence: EpochEvidence): Promise<NodeHealth[]> {
