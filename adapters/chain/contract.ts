@@ -3,7 +3,8 @@
  * compile. Reads give plain values (structs as objects, small integers as numbers, addresses with
  * checksum); writes only encode, since sending is the outbox's business.
  */
-import { Interface, ParamType, type InterfaceAbi, type JsonRpcProvider, type Log } from 'ethers';
+import { Interface } from 'ethers';
+import type { InterfaceAbi, JsonRpcProvider, Log, ParamType } from 'ethers';
 import type {
   Abi,
   AbiParametersToPrimitiveTypes,

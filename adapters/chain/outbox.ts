@@ -54,11 +54,15 @@ const MEND_EVERY_MS = 1_000;
 const RECEIPT_RETRY_MS = 50;
 /** Receipts asked for at once. */
 const MAX_RECEIPT_CALLS = 8;
+/** New intents simulated at once, so that a burst does not take all connections of the database. */
+const MAX_SIMULATIONS = 16;
 
 interface Layer extends Pick<OutboxLayer, 'confirmations'> {
   readonly name: LayerName;
   readonly account: ChainAccount;
   readonly watch: ChainWatch;
+  /** One at a time in this process: the others would hold a connection each to wait for one lock. */
+  readonly reservations: PQueue;
   mending: Promise<void> | null;
 }
 
@@ -66,6 +70,7 @@ export class Outbox {
   readonly #pool: pg.Pool;
   readonly #layers = new Map<LayerName, Layer>();
   readonly #bumpAfterMs: number;
+  readonly #simulations = new PQueue({ concurrency: MAX_SIMULATIONS });
   readonly #receiptCalls = new PQueue({ concurrency: MAX_RECEIPT_CALLS });
 
   constructor(deps: OutboxDeps) {
@@ -79,7 +84,8 @@ export class Outbox {
         // Waiters see the outcome by themselves; what fails here fails for them too, or passes.
         this.#mend(layer).catch(() => {});
       });
-      const layer: Layer = { name, account, watch, confirmations, mending: null };
+      const reservations = new PQueue({ concurrency: 1 });
+      const layer: Layer = { name, account, watch, confirmations, reservations, mending: null };
       this.#layers.set(name, layer);
     }
   }
@@ -95,7 +101,8 @@ export class Outbox {
   async send(intent: Intent): Promise<{ readonly hash: Hex }> {
     const layer = this.#layer(intent.layer);
     const row =
-      (await findRow(this.#pool, intent.key)) ?? (await this.#simulateAndReserve(layer, intent));
+      (await findRow(this.#pool, intent.key)) ??
+      (await this.#simulations.add(() => this.#simulateAndReserve(layer, intent)));
     if (row.intentHash !== hashIntent(layer.account.chainId, intent)) {
       throw new EngineError('IDEMPOTENCY_CONFLICT', { key: intent.key });
     }
@@ -117,7 +124,8 @@ export class Outbox {
       pending = await account.provider.getTransactionCount(account.address, 'pending');
     }
     const gasLimit = await account.simulate(intent, fees);
-    return await reserve(this.#pool, account, intent, { pending, gasLimit, fees });
+    const terms = { pending, gasLimit, fees };
+    return await layer.reservations.add(() => reserve(this.#pool, account, intent, terms));
   }
 
   /**
