@@ -223,7 +223,7 @@ describe('an oracle refuses a batch, and names the task', () => {
     const task = await network.task(undefined, {
       answers: async (taskId, [first, ...rest]) => {
         assert.ok(first);
-        const other = await network.answer(minerAt(0), taskId, UNRELATED);
+        const other = await network.answer(minerAt(0), taskId, PARAPHRASE);
         return [await swapped(first, other, minerAt(0)), ...rest];
       },
     });
