@@ -6,7 +6,7 @@ enum SealingLevel {
     Open,
     Link,
     Sealed,
-    SealedPostQuantum
+    SealedPq
 }
 
 /// @notice A user as the registry knows it; `recipient` is empty where it never registered.

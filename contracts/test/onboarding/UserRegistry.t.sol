@@ -24,10 +24,10 @@ contract UserRegistryTest is World {
 
     function test_register_replacesEntry_withNewerDeadline() public {
         registerAs("age1old", SealingLevel.Open, block.timestamp + 60);
-        registerAs("age1new", SealingLevel.SealedPostQuantum, block.timestamp + 61);
+        registerAs("age1new", SealingLevel.SealedPq, block.timestamp + 61);
         User memory user = users.userOf(vm.addr(KEY));
         vm.assertEq(user.recipient, "age1new", "recipient");
-        vm.assertEq(uint256(user.level), uint256(SealingLevel.SealedPostQuantum), "level");
+        vm.assertEq(uint256(user.level), uint256(SealingLevel.SealedPq), "level");
     }
 
     function test_register_reverts_whenReplayed() public {
