@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
-import { getBytes, keccak256, Wallet } from 'ethers';
+import { getBytes, keccak256, type Wallet } from 'ethers';
 import { merkleRoot, scoreLeaf } from '../../../adapters/chain/merkle.js';
 import { packScores } from '../../../adapters/chain/pack-scores.js';
 import { recoverSigner, type MessageValue } from '../../../adapters/chain/sign.js';
