@@ -398,7 +398,7 @@ test('a transaction that a reorganisation threw out is sent again, unchanged', a
 });
 
 test('a chain that comes back with older state gets back what was final, in order', async () => {
-  await withChain([], async ({ anvil, open }) => {
+  await withChain([], async ({ anvil, open, pool }) => {
     const outbox = open();
     const token = await outbox.execute(await deployToken(SIGNER), deadline());
     const state = String(await anvil.rpc('anvil_dumpState'));
@@ -414,6 +414,8 @@ test('a chain that comes back with older state gets back what was final, in orde
     await anvil.restart(state);
     assert.equal(await anvil.provider.getTransactionCount(SIGNER), 1);
     assert.deepEqual(await open().reconcile('service'), { rebroadcast: 3 });
+    const { rows } = await pool.query(`select key from engine.tx_outbox where state = 'final'`);
+    assert.deepEqual(rows, [{ key: 'deploy' }], 'what is sent again is not final yet');
     const again = await Promise.all([1, 2, 3].map((n) => open().execute(minted(n), deadline())));
     assert.deepEqual(
       again.map((receipt) => receipt.hash),
