@@ -3,9 +3,10 @@ import { randomUUID } from 'node:crypto';
 import { Hono } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
-import type { NetworkInfo } from '../../domain/api.js';
+import type { AccountInfo, NetworkInfo } from '../../domain/api.js';
 import type { ApiKeyConfig, EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
+import type { Address } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
 import { authenticate } from './auth.js';
 import { errorBody, publicError } from './errors.js';
@@ -16,12 +17,18 @@ import { addSessionRoutes } from './routes/sessions.js';
 import { addTaskRoutes } from './routes/tasks.js';
 import type { Sessions } from './sessions.js';
 
+/** @throws CHAIN_UNREACHABLE */
+export interface AccountReader {
+  readAccount(address: Address): Promise<AccountInfo>;
+}
+
 export interface AppDeps {
   readonly sessions: Sessions;
   readonly hub: MinerHub;
   readonly blockStore: BlockStore;
   readonly gateway: SessionGateway;
   readonly network: NetworkInfo;
+  readonly accounts: AccountReader;
   readonly limits: Pick<EngineConfig['router'], 'apiKeys' | 'maxPromptBytes' | 'maxBodyBytes'>;
   readonly log: Log;
 }

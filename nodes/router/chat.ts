@@ -8,9 +8,6 @@ import type { ChatMessage, ChatRequest, TokenUsage } from '../../domain/task.js'
 import type { TranscriptEvent } from './transcript.js';
 
 const DEFAULT_MAX_TOKENS = 512;
-/** Around each message and each prompt, a chat template adds tokens of its own. */
-const TEMPLATE_TOKENS_PER_MESSAGE = 16;
-const TEMPLATE_TOKENS = 64;
 
 const textPart = z.object({ type: z.literal('text'), text: z.string() });
 const content = z.union([z.string(), z.array(textPart).min(1)]);
@@ -66,12 +63,6 @@ export function toChatRequest(body: ChatBody, maxPromptBytes: number): ChatReque
     temperature: body.temperature ?? 0,
     topP: body.top_p ?? 1,
   };
-}
-
-/** The most tokens that a prompt can have: byte-level vocabularies have none below one byte. */
-export function maxPromptTokens(request: ChatRequest): number {
-  const templates = TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * request.messages.length;
-  return promptBytes(request.messages) + templates;
 }
 
 function promptBytes(messages: readonly ChatMessage[]): number {

@@ -19,6 +19,7 @@ import type { OpenSessionRequest, SessionState, SessionView } from '../../domain
 import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
 import {
   awaitStateUpdate,
+  claimLeaseUpdate,
   closeSessionUpdate,
   completeTasksUpdate,
   sessionQuery,
@@ -28,13 +29,14 @@ import {
   tasksQuery,
 } from '../../workflows/messages.js';
 
+const DEADLINE = 'no answer in time';
 const QUERY_MS = 10_000;
 const UPDATE_MS = 30_000;
 /** Below the time after which the workflow answers a waiter in any case. */
 const SHARED_WAIT_MS = 15_000;
 
 /** What a router asks of sessions. All methods throw SESSION_NOT_FOUND for a session that was never
- * opened, and INTERNAL when Temporal gives no answer. */
+ * opened, and TEMPORAL_UNREACHABLE without an answer in time. */
 export interface SessionGateway {
   /** Starts the session; the same request twice is one session. */
   start(request: OpenSessionRequest): Promise<void>;
@@ -49,6 +51,9 @@ export interface SessionGateway {
     sessionId: SessionId,
     tasks: readonly TaskCompletion[],
   ): Promise<readonly CompleteAnswer[]>;
+  /** Asks that the lease be given to the router with this task queue.
+   * @returns the queue of the router that holds it from now on. */
+  claimLease(sessionId: SessionId, taskQueue: string): Promise<{ readonly holder: string }>;
   setKeyring(sessionId: SessionId, keyring: KeyringRef): Promise<SessionView>;
   close(sessionId: SessionId): Promise<SessionView>;
   task(sessionId: SessionId, taskId: TaskId): Promise<TaskRecord | null>;
@@ -102,7 +107,8 @@ export function openSessionGateway(deps: {
           handle.executeUpdate(awaitStateUpdate, { args: [state], updateId }),
         );
       } catch (error) {
-        if (!(findEngineError(error)?.details['reason'] === 'deadline')) throw error;
+        // The wait is over, not the session: what it is now is asked below.
+        if (findEngineError(error)?.details['reason'] !== DEADLINE) throw error;
       }
       return view(sessionId);
     },
@@ -113,6 +119,10 @@ export function openSessionGateway(deps: {
     complete: (sessionId, tasks) =>
       call(sessionId, UPDATE_MS, (handle) =>
         handle.executeUpdate(completeTasksUpdate, { args: [{ tasks }] }),
+      ),
+    claimLease: (sessionId, taskQueue) =>
+      call(sessionId, QUERY_MS, (handle) =>
+        handle.executeUpdate(claimLeaseUpdate, { args: [taskQueue] }),
       ),
     setKeyring: (sessionId, keyring) =>
       call(sessionId, UPDATE_MS, (handle) =>
@@ -134,12 +144,12 @@ function translate(error: unknown, sessionId: SessionId): EngineError {
     return new EngineError('SESSION_NOT_FOUND', { sessionId }, options);
   }
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
-    return new EngineError('INTERNAL', { sessionId, reason: 'deadline' }, options);
+    return new EngineError('TEMPORAL_UNREACHABLE', { sessionId, reason: DEADLINE }, options);
   }
   if (error instanceof WorkflowUpdateFailedError) {
     const code = error.cause instanceof ApplicationFailure ? error.cause.type : undefined;
     return new EngineError(isErrorCode(code) ? code : 'INTERNAL', { sessionId }, options);
   }
-  const reason = isGrpcServiceError(error) ? 'Temporal could not be reached' : 'unknown';
-  return new EngineError('INTERNAL', { sessionId, reason }, options);
+  const code = isGrpcServiceError(error) ? 'TEMPORAL_UNREACHABLE' : 'INTERNAL';
+  return new EngineError(code, { sessionId }, options);
 }

@@ -1,12 +1,16 @@
 /** The router's activities: the lease of a session, and what only the owner of the miners' sockets
  * can do. They run on a Temporal worker inside the router's process. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import type { RouterActivities } from '../../domain/lease.js';
 import type { MinerHub } from './hub.js';
 import { runProbes, type ProbeDeps } from './probes.js';
+import type { SessionHost } from './session-host.js';
 import type { Sessions } from './sessions.js';
 
 const HEARTBEAT_MS = 1_000;
+/** A session without tasks for so long is given back; its next request claims it again. */
+const IDLE_LEASE_MS = 60_000;
 /** A lease that ends gives its running tasks so long. */
 export const DRAIN_MS = 15_000;
 
@@ -20,9 +24,11 @@ export function createRouterActivities(
       const stop = heartbeat(context);
       try {
         const host = await deps.sessions.open(lease);
-        // Rejects when the workflow lets go, the worker shuts down, or the server gave us up: a new
-        // holder may be at work then, and both may finish a task, which is recorded once.
-        await context.cancelled.finally(() => deps.sessions.release(host, DRAIN_MS));
+        // Cancelled when the workflow lets go, the worker shuts down, or the server gave us up: a
+        // new holder may be at work then, and both may finish a task, which is recorded once.
+        await Promise.race([context.cancelled, idleness(host, context.cancellationSignal)]).finally(
+          () => deps.sessions.release(host, DRAIN_MS),
+        );
       } finally {
         stop();
       }
@@ -40,6 +46,13 @@ export function createRouterActivities(
       }
     },
   };
+}
+
+/** Resolves when the session has had no task for a while. */
+async function idleness(host: SessionHost, signal: AbortSignal): Promise<void> {
+  while (host.idleMs < IDLE_LEASE_MS) {
+    await delay(IDLE_LEASE_MS - host.idleMs, undefined, { signal, ref: false });
+  }
 }
 
 function heartbeat(context: Context): () => void {

@@ -1,5 +1,6 @@
 /** From the commitments of a task to its end: verdict, evidence, and what is paid for. */
 import type { JudgeRequest } from '../../domain/api.js';
+import { billedUsage } from '../../domain/charge.js';
 import { sameAddress, type Address, type Cid, type TaskId } from '../../domain/ids.js';
 import type {
   Commitment,
@@ -71,14 +72,10 @@ export function completionOf(
     outcome: 'completed',
     evidenceCid,
     paidMiners: agreed.map((c) => c.miner).sort(byAddress),
-    usage: {
-      promptTokens: median(
-        agreed.map((c) => Math.min(c.usage.promptTokens, bounds.maxPromptTokens)),
-      ),
-      completionTokens: median(
-        agreed.map((c) => Math.min(c.usage.completionTokens, bounds.maxTokens)),
-      ),
-    },
+    usage: billedUsage(
+      agreed.map((c) => c.usage),
+      { promptTokens: bounds.maxPromptTokens, completionTokens: bounds.maxTokens },
+    ),
   };
 }
 
@@ -130,10 +127,4 @@ function hasAgreed(verdict: Verdict, miner: Address): boolean {
 
 function byAddress(a: Address, b: Address): number {
   return a.toLowerCase() < b.toLowerCase() ? -1 : 1;
-}
-
-/** Of an even count, the lower one: in doubt the session pays less. */
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
 }

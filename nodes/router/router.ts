@@ -7,9 +7,10 @@ import type { NetworkInfo } from '../../domain/api.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import type { EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
+import { routerQueue } from '../../domain/ids.js';
 import type { RouterActivities } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
-import { createApp, type RouterApp } from './app.js';
+import { createApp, type AccountReader, type RouterApp } from './app.js';
 import type { SessionGateway } from './gateway.js';
 import { MinerHub, type NodeReader } from './hub.js';
 import type { Judge } from './judge.js';
@@ -35,6 +36,8 @@ export interface RouterDeps {
   readonly registry: NodeReader;
   readonly gateway: SessionGateway;
   readonly judge: Judge;
+  /** Reads the token on the service layer. */
+  readonly accounts: AccountReader;
   readonly log: Log;
   /** @defaultValue SILENCE_MS of domain/wire.ts */
   readonly silenceMs?: number;
@@ -58,7 +61,12 @@ export function createRouter(deps: RouterDeps): Router {
     log,
     ...(silenceMs === undefined ? {} : { silenceMs }),
   });
-  const sessions = new Sessions({ ...deps, hub, firstTokenMs: config.firstTokenMs });
+  const sessions = new Sessions({
+    ...deps,
+    hub,
+    firstTokenMs: config.firstTokenMs,
+    taskQueue: routerQueue(routerId),
+  });
   const app = createApp({ ...deps, hub, sessions, limits: config });
   const activities = createRouterActivities({ ...deps, hub, sessions });
   return { app, hub, sessions, activities };

@@ -36,6 +36,7 @@ export class SessionHost {
   readonly #service: TaskService;
   readonly #tasks = new Map<TaskId, ServedTask>();
   readonly #open = new Set<TaskId>();
+  #usedAt = Date.now();
   #isDraining = false;
 
   /** Tasks that another router had accepted are dispatched again at once. */
@@ -47,6 +48,21 @@ export class SessionHost {
     for (const task of lease.openTasks) {
       this.#keep(task.taskId, null, (stream) => this.#service.resume(stream, task));
     }
+  }
+
+  /** Tasks under way. */
+  get openTasks(): number {
+    return this.#open.size;
+  }
+
+  /** Milliseconds since there was a task or a request. */
+  get idleMs(): number {
+    return this.#open.size > 0 ? 0 : Date.now() - this.#usedAt;
+  }
+
+  /** A request is about to come: not the moment to give the session back. */
+  touch(): void {
+    this.#usedAt = Date.now();
   }
 
   /** Serves a request: starts it, or hands back the task of that id.
@@ -100,6 +116,7 @@ export class SessionHost {
       })
       .finally(() => {
         this.#open.delete(taskId);
+        this.touch();
         this.#forgetOldest();
       });
     // Readers of the stream learn of a failure there; nobody has to await this as well.

@@ -8,13 +8,15 @@ import { isClientSealed } from '../../domain/sealing.js';
 import { SessionHost } from './session-host.js';
 import type { ServiceDeps, SessionKeys } from './task-service.js';
 
-/** A session that is open but not held here may be on its way: a lease changes hands in seconds. */
-const LEASE_WAIT_MS = 6_000;
+/** A claimed lease is here in a moment, unless its last holder has just died. */
+const LEASE_WAIT_MS = 8_000;
 const KEYRING_MS = 30_000;
 
 export interface SessionsDeps extends ServiceDeps {
   /** The router's age identity: a reader of keyrings at level `link`. */
   readonly identity: string;
+  /** Of this router's own activities: leases are claimed for it. */
+  readonly taskQueue: string;
 }
 
 export class Sessions {
@@ -46,9 +48,16 @@ export class Sessions {
   /** Stops to serve it, after its running tasks or the deadline. */
   async release(host: SessionHost, drainMs: number): Promise<void> {
     const { sessionId } = host.lease;
+    // A session without tasks is gone at once: a request that comes now claims it anew.
+    if (host.openTasks === 0) this.#forget(host);
     await host.drain(drainMs);
-    if (this.#hosts.get(sessionId) === host) this.#hosts.delete(sessionId);
+    this.#forget(host);
     this.#deps.log('info', 'session released', { sessionId });
+  }
+
+  #forget(host: SessionHost): void {
+    const { sessionId } = host.lease;
+    if (this.#hosts.get(sessionId) === host) this.#hosts.delete(sessionId);
   }
 
   get(sessionId: SessionId): SessionHost | undefined {
@@ -64,13 +73,20 @@ export class Sessions {
    * @throws SESSION_NOT_OPEN — it takes no requests in its state.
    * @throws ROUTER_LEASE_LOST — it is open, and another router holds it. */
   async require(sessionId: SessionId): Promise<SessionHost> {
-    const here = this.#hosts.get(sessionId);
-    if (here !== undefined) return here;
-    const { state } = await this.#deps.gateway.view(sessionId);
+    const here = this.#hosts.get(sessionId) ?? (await this.#claim(sessionId));
+    here.touch();
+    return here;
+  }
+
+  async #claim(sessionId: SessionId): Promise<SessionHost> {
+    const { gateway, taskQueue } = this.#deps;
+    const { state } = await gateway.view(sessionId);
     if (state !== 'Open') throw new EngineError('SESSION_NOT_OPEN', { sessionId, state });
-    const arrived = await this.#arrival(sessionId);
-    if (arrived === undefined) throw new EngineError('ROUTER_LEASE_LOST', { sessionId });
-    return arrived;
+    const arrival = this.#arrival(sessionId);
+    const { holder } = await gateway.claimLease(sessionId, taskQueue);
+    const host = holder === taskQueue ? await arrival : this.#hosts.get(sessionId);
+    if (host === undefined) throw new EngineError('ROUTER_LEASE_LOST', { sessionId });
+    return host;
   }
 
   #arrival(sessionId: SessionId): Promise<SessionHost | undefined> {
@@ -85,6 +101,7 @@ export class Sessions {
         if (host !== undefined) settle(host);
       };
       const timer = setTimeout(() => settle(undefined), LEASE_WAIT_MS);
+      timer.unref();
       this.#arrivals.add(check);
       check();
     });

@@ -5,6 +5,7 @@ import { openAtRest, sealAtRest } from '../../../adapters/seal/at-rest.js';
 import type { Channel } from '../../../adapters/seal/channel.js';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import { encodeJson } from '../../../adapters/ipfs/canonical.js';
+import { maxPromptTokensOf } from '../../../domain/chat.js';
 import { EngineError } from '../../../domain/errors.js';
 import { parseSessionId, type SessionId } from '../../../domain/ids.js';
 import type { ChatRequest } from '../../../domain/task.js';
@@ -15,7 +16,6 @@ import {
   chatSchema,
   chunks,
   completion,
-  maxPromptTokens,
   toChatRequest,
   type ChatBody,
   type CompletionHead,
@@ -92,7 +92,7 @@ async function accept(
   const sealer = await channel.sealer(taskId, 'client');
   return host.accept({
     taskId,
-    maxPromptTokens: maxPromptTokens(request),
+    maxPromptTokens: maxPromptTokensOf(request),
     maxTokens: request.maxTokens,
     frame: await sealer.seal(bytes, true),
     fingerprint: createHash('sha256').update(bytes).digest('hex'),

@@ -98,6 +98,14 @@ export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
     ),
   );
 
+  app.get('/api/v1/accounts/:address', async (c) => {
+    const account = address.safeParse(c.req.param('address'));
+    if (!account.success) {
+      throw new EngineError('REQUEST_INVALID', { field: 'address', expected: 'an address' });
+    }
+    return c.json(await deps.accounts.readAccount(account.data));
+  });
+
   app.get('/api/v1/network', (c) => c.json(network));
 }
 

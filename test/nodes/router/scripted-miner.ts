@@ -95,8 +95,10 @@ export class ScriptedMiner {
       });
       ws.on('error', () => undefined);
       ws.on('close', () => {
-        this.isClosed = true;
-        clearInterval(this.#heartbeat);
+        if (this.ws === ws) {
+          this.isClosed = true;
+          clearInterval(this.#heartbeat);
+        }
         resolve();
       });
     });
@@ -121,6 +123,7 @@ export class ScriptedMiner {
       }
       case 'welcome':
         this.isWelcome = true;
+        clearInterval(this.#heartbeat);
         if (this.script.isSilent !== true) {
           const beat = () => this.send({ type: 'heartbeat', load: 0 });
           this.#heartbeat = setInterval(beat, 100);

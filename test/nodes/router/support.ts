@@ -130,6 +130,11 @@ export class FakeGateway implements SessionGateway {
       return { taskId, outcome: ended.outcome ?? outcome, chargeWei: '1' };
     });
   }
+  /** Called when a router asks for the lease. */
+  onClaim: (taskQueue: string) => string = (taskQueue) => taskQueue;
+  async claimLease(_sessionId: SessionId, taskQueue: string) {
+    return { holder: this.onClaim(taskQueue) };
+  }
   async setKeyring(sessionId: SessionId, keyring: KeyringRef): Promise<SessionView> {
     this.views.set(sessionId, { ...(await this.view(sessionId)), keyring, state: 'Open' });
     return this.view(sessionId);
@@ -284,6 +289,9 @@ export async function startWorld(
       (async () => {
         throw new EngineError('ORACLE_UNREACHABLE');
       }),
+    accounts: {
+      readAccount: async (address) => ({ address, balanceWei: '5', permitNonce: '0' }),
+    },
     log: () => undefined,
     ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
   });
