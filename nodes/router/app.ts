@@ -9,6 +9,7 @@ import { EngineError } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
 import { authenticate } from './auth.js';
+import type { CryptoPool } from './crypto-pool.js';
 import { errorBody, publicError } from './errors.js';
 import type { SessionGateway } from './gateway.js';
 import type { MinerHub } from './hub.js';
@@ -25,6 +26,7 @@ export interface AccountReader {
 export interface AppDeps {
   readonly sessions: Sessions;
   readonly hub: MinerHub;
+  readonly crypto: CryptoPool;
   readonly blockStore: BlockStore;
   readonly gateway: SessionGateway;
   readonly network: NetworkInfo;

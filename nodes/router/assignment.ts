@@ -3,14 +3,14 @@
  * a check breaks protocol, and the miner is cut.
  */
 import { precommitmentOf } from '../../adapters/chain/precommitment.js';
-import { recoverSigner } from '../../adapters/chain/sign.js';
 import { MAX_BLOCK_BYTES } from '../../adapters/ipfs/block-store.js';
 import { cidOf, digestOf } from '../../adapters/ipfs/cid.js';
 import type { SigningDomain } from '../../domain/attestation.js';
-import { EngineError, type ErrorCode } from '../../domain/errors.js';
+import { EngineError, findEngineError, type ErrorCode } from '../../domain/errors.js';
 import { sameAddress, type Address, type SessionId, type TaskId } from '../../domain/ids.js';
 import type { Frame } from '../../domain/sealing.js';
 import type { Commitment, Precommitment } from '../../domain/task.js';
+import type { CryptoPool, SignatureCheck } from './crypto-pool.js';
 import type { TaskMessage } from './miner-message.js';
 import type { MinerLink, TaskListener } from './socket.js';
 
@@ -25,6 +25,7 @@ export interface AssignmentFacts {
   readonly taskId: TaskId;
   readonly maxTokens: number;
   readonly signingDomain: SigningDomain;
+  readonly crypto: CryptoPool;
 }
 
 /** Told to the task, synchronously. */
@@ -39,7 +40,8 @@ export class Assignment implements TaskListener {
   readonly link: MinerLink;
   readonly isPrimary: boolean;
   readonly askedAt = Date.now();
-  state: 'Assigned' | 'Acked' | 'Precommitted' | 'Revealed' | 'Committed' | 'Failed' = 'Assigned';
+  state: 'Assigned' | 'Acked' | 'Precommitted' | 'Revealed' | 'Checking' | 'Committed' | 'Failed' =
+    'Assigned';
   failure: ErrorCode | null = null;
   precommitment: Precommitment | null = null;
   commitment: Commitment | null = null;
@@ -141,14 +143,6 @@ export class Assignment implements TaskListener {
     this.#expect(this.state === 'Acked', 'one precommitment, after the ack');
     this.#expect(!this.isPrimary || this.isStreamEnded, 'the whole stream before');
     this.#expectMine(precommitment);
-    const { sessionId, taskId } = precommitment;
-    const signer = recoverSigner(
-      'Precommit',
-      this.#facts.signingDomain,
-      { sessionId, taskId, precommitment: precommitment.precommitment },
-      precommitment.signature,
-    );
-    this.#expect(sameAddress(signer, this.miner), 'the signature of the miner');
     this.precommitment = precommitment;
     this.state = 'Precommitted';
     this.#hooks.onPrecommitted(this);
@@ -164,20 +158,36 @@ export class Assignment implements TaskListener {
     const cid = cidOf(block);
     this.#expect(cid === commitment.resultCid, 'the block of the CID');
     this.#expect(digestOf(cid) === commitment.resultDigest.toLowerCase(), 'the digest of the CID');
-    const { sessionId, taskId, resultHash, resultDigest, usage, salt } = commitment;
-    const signer = recoverSigner(
-      'Commit',
-      this.#facts.signingDomain,
-      { sessionId, taskId, resultHash, resultDigest, ...usage, salt },
-      commitment.signature,
-    );
-    this.#expect(sameAddress(signer, this.miner), 'the signature of the miner');
+    this.state = 'Checking';
     this.commitment = commitment;
     this.result = block;
     this.committedAt = Date.now();
-    this.state = 'Committed';
-    this.link.release(taskId);
-    this.#hooks.onCommitted(this);
+    void this.#checkSignatures(commitment);
+  }
+
+  /** The socket has proved who speaks; these are for those who were not there. Hence only now, off
+   * the way to the reveal, and off the event loop. */
+  async #checkSignatures(commitment: Commitment): Promise<void> {
+    const { crypto, signingDomain } = this.#facts;
+    const checks = signaturesOf(commitment, this.precommitment, signingDomain);
+    let isSigned = false;
+    try {
+      const signers = await crypto.recover(checks);
+      isSigned = signers.every((signer) => sameAddress(signer, this.miner));
+    } catch (error) {
+      // Only a signature that is nobody's is the miner's fault.
+      const isInvalid = findEngineError(error)?.code === 'SIGNATURE_INVALID';
+      if (!isInvalid) return this.fail('INTERNAL');
+    }
+    if (this.state !== 'Checking') return;
+    if (isSigned) {
+      this.state = 'Committed';
+      this.link.release(commitment.taskId);
+      this.#hooks.onCommitted(this);
+    } else {
+      this.fail('MINER_PROTOCOL');
+      this.link.cut('MINER_PROTOCOL');
+    }
   }
 
   #expectMine(signed: { sessionId: SessionId; taskId: TaskId; miner: Address }): void {
@@ -189,4 +199,27 @@ export class Assignment implements TaskListener {
   #expect(condition: boolean, expected: string): asserts condition {
     if (!condition) throw new EngineError('MINER_PROTOCOL', { miner: this.miner, expected });
   }
+}
+
+function signaturesOf(
+  commitment: Commitment,
+  precommitment: Precommitment | null,
+  domain: SigningDomain,
+): readonly SignatureCheck[] {
+  const { sessionId, taskId, resultHash, resultDigest, usage, salt } = commitment;
+  if (precommitment === null) return [];
+  return [
+    {
+      type: 'Precommit',
+      domain,
+      value: { sessionId, taskId, precommitment: precommitment.precommitment },
+      signature: precommitment.signature,
+    },
+    {
+      type: 'Commit',
+      domain,
+      value: { sessionId, taskId, resultHash, resultDigest, ...usage, salt },
+      signature: commitment.signature,
+    },
+  ];
 }

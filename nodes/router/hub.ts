@@ -5,13 +5,13 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { recoverSigner } from '../../adapters/chain/sign.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import { EngineError } from '../../domain/errors.js';
 import { sameAddress, type Address, type Hex } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
 import type { NodeStatus, RegisteredNode } from '../../domain/node.js';
 import { MAX_MESSAGE_BYTES, MINER_PATH, SILENCE_MS } from '../../domain/wire.js';
+import type { CryptoPool } from './crypto-pool.js';
 import { MinerSocket, type Challenge, type Hello, type MinerLink } from './socket.js';
 
 /** Connections that have not proved a key yet; more are turned away. */
@@ -32,6 +32,7 @@ export interface HubDeps {
   /** EIP-712 domain of `NodeHello`, `Precommit` and `Commit`. */
   readonly signingDomain: SigningDomain;
   readonly registry: NodeReader;
+  readonly crypto: CryptoPool;
   readonly log: Log;
   /** @defaultValue SILENCE_MS */
   readonly silenceMs?: number;
@@ -107,15 +108,13 @@ export class MinerHub {
     if (challenge.expiresAt * 1_000 < Date.now()) {
       throw new EngineError('SIGNATURE_INVALID', { reason: 'the challenge has expired' });
     }
-    const message = {
-      node: hello.address,
-      router: challenge.router,
-      nonce: challenge.nonce,
-      expiresAt: challenge.expiresAt,
-    };
-    const signer = recoverSigner('NodeHello', this.#deps.signingDomain, message, signature);
-    if (!sameAddress(signer, hello.address)) throw new EngineError('SIGNATURE_INVALID');
-    const node = await this.#deps.registry.readNode(hello.address);
+    const { signingDomain: domain, crypto, registry } = this.#deps;
+    const value = { node: hello.address, ...challenge };
+    const [signer] = await crypto.recover([{ type: 'NodeHello', domain, value, signature }]);
+    if (signer === undefined || !sameAddress(signer, hello.address)) {
+      throw new EngineError('SIGNATURE_INVALID');
+    }
+    const node = await registry.readNode(hello.address);
     const isKnown = node?.role === 'miner' && ADMITTED.has(node.status);
     if (!isKnown) throw new EngineError('NODE_NOT_REGISTERED', { node: hello.address });
   }

@@ -10,6 +10,7 @@ import type { SigningDomain } from '../../domain/attestation.js';
 import type { EpochEvidence, Probe, ProbeAnswer } from '../../domain/health.js';
 import type { Address } from '../../domain/ids.js';
 import type { RouterActivities } from '../../domain/lease.js';
+import type { CryptoPool } from './crypto-pool.js';
 import type { MinerHub } from './hub.js';
 import { persist } from './retry.js';
 import { parseChatResult } from './chat-result.js';
@@ -21,6 +22,7 @@ export interface ProbeDeps {
   readonly hub: MinerHub;
   readonly blockStore: BlockStore;
   readonly signingDomain: SigningDomain;
+  readonly crypto: CryptoPool;
 }
 type ProbeInput = Parameters<RouterActivities['runProbes']>[0];
 
@@ -75,6 +77,7 @@ async function runProbe(
     },
     {
       signingDomain: deps.signingDomain,
+      crypto: deps.crypto,
       next(asked) {
         const miner = connected.find((address) => !asked.has(address.toLowerCase()));
         const link = miner === undefined ? undefined : deps.hub.find(miner);

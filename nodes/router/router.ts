@@ -11,6 +11,7 @@ import { routerQueue } from '../../domain/ids.js';
 import type { RouterActivities } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
 import { createApp, type AccountReader, type RouterApp } from './app.js';
+import { CryptoPool } from './crypto-pool.js';
 import type { SessionGateway } from './gateway.js';
 import { MinerHub, type NodeReader } from './hub.js';
 import type { Judge } from './judge.js';
@@ -46,6 +47,7 @@ export interface RouterDeps {
 export interface Router {
   readonly app: RouterApp;
   readonly hub: MinerHub;
+  readonly crypto: CryptoPool;
   readonly sessions: Sessions;
   /** For the Temporal worker of this process, on `routerQueue(routerId)` and the shared queue. */
   readonly activities: RouterActivities;
@@ -54,8 +56,10 @@ export interface Router {
 /** Puts a router together without listening. */
 export function createRouter(deps: RouterDeps): Router {
   const { routerId, config, signingDomain, registry, log, silenceMs } = deps;
+  const crypto = new CryptoPool();
   const hub = new MinerHub({
     routerId,
+    crypto,
     signingDomain,
     registry,
     log,
@@ -64,12 +68,13 @@ export function createRouter(deps: RouterDeps): Router {
   const sessions = new Sessions({
     ...deps,
     hub,
+    crypto,
     firstTokenMs: config.firstTokenMs,
     taskQueue: routerQueue(routerId),
   });
-  const app = createApp({ ...deps, hub, sessions, limits: config });
-  const activities = createRouterActivities({ ...deps, hub, sessions });
-  return { app, hub, sessions, activities };
+  const app = createApp({ ...deps, hub, crypto, sessions, limits: config });
+  const activities = createRouterActivities({ ...deps, hub, crypto, sessions });
+  return { app, hub, crypto, sessions, activities };
 }
 
 export interface RunningRouter extends Router {
@@ -103,6 +108,7 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
       const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
       await stopped;
       clearTimeout(timer);
+      await router.crypto.close();
     },
   };
 }

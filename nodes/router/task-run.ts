@@ -9,6 +9,7 @@ import type { Address, SessionId, TaskId } from '../../domain/ids.js';
 import type { Frame } from '../../domain/sealing.js';
 import type { Commitment, Precommitment, TaskState } from '../../domain/task.js';
 import { Assignment } from './assignment.js';
+import type { CryptoPool } from './crypto-pool.js';
 import type { MinerLink } from './socket.js';
 
 /** Share of a task's time in which precommitments must arrive; the rest is for the commitments. */
@@ -41,6 +42,7 @@ export interface RunPlan {
 
 export interface RunPort {
   readonly signingDomain: SigningDomain;
+  readonly crypto: CryptoPool;
   /** The miner to ask next, of those not asked yet; it knows the session already. */
   next(asked: ReadonlySet<string>): MinerLink | undefined;
   /** True while a miner that was not asked may still connect. */
@@ -134,8 +136,8 @@ export class TaskRun {
   #ask(link: MinerLink): void {
     const { sessionId, taskId, seed, body, maxTokens, deadlineMs, hasPrimary } = this.#plan;
     const isPrimary = hasPrimary && !this.#alive.some((a) => a.isPrimary);
-    const { signingDomain } = this.#port;
-    const facts = { sessionId, taskId, maxTokens, signingDomain };
+    const { signingDomain, crypto } = this.#port;
+    const facts = { sessionId, taskId, maxTokens, signingDomain, crypto };
     const assignment = new Assignment(link, isPrimary, facts, {
       onFrame: (a, frame) => {
         this.state = 'Acked';

@@ -15,6 +15,7 @@ import type { Frame } from '../../domain/sealing.js';
 import type { TaskCompletion, TaskEvidence, TaskSubmission } from '../../domain/task.js';
 import type { SessionGrant } from '../../domain/wire.js';
 import { Batcher, UpdateLane } from './batcher.js';
+import type { CryptoPool } from './crypto-pool.js';
 import { Dispatch } from './dispatch.js';
 import type { SessionGateway } from './gateway.js';
 import type { MinerHub } from './hub.js';
@@ -32,8 +33,6 @@ import { persist } from './retry.js';
 import { TaskRun, type RunPlan, type RunResult } from './task-run.js';
 import type { TaskStream } from './task-stream.js';
 
-/** The request is sealed and recorded once the first frame is on its way, or after this. */
-const RECORD_DELAY_MS = 20;
 /** On top of a task's own time, for its evidence to reach IPFS. */
 const EVIDENCE_MS = 60_000;
 
@@ -43,6 +42,7 @@ export interface ServiceDeps {
   readonly gateway: SessionGateway;
   readonly judge: Judge;
   readonly signingDomain: SigningDomain;
+  readonly crypto: CryptoPool;
   readonly firstTokenMs: number;
   readonly log: Log;
 }
@@ -112,10 +112,10 @@ export class TaskService {
   async run(stream: TaskStream, request: TaskRequest): Promise<Conclusion> {
     const bounds = { ...request, seed: seedOf(request.taskId) };
     const body = { request: request.frame };
-    const recording = this.#isStrained
-      ? await this.#record(request, bounds.seed)
-      : firstFrame(stream).then(() => this.#record(request, bounds.seed));
-    return this.#serve(stream, request.taskId, bounds, body, recording);
+    const recorded = this.#isStrained ? await this.#record(request, bounds.seed) : null;
+    return this.#serve(stream, request.taskId, bounds, body, async () => {
+      return recorded ?? this.#record(request, bounds.seed);
+    });
   }
 
   /** Serves a task again that another router had accepted, from its request at rest. */
@@ -135,7 +135,7 @@ export class TaskService {
       return this.#finish(stream, completionOfNothing(taskId, 'failed'), null, requestCid, null);
     }
     const body = { request: null, atRest: Buffer.from(block).toString('base64') };
-    return this.#serve(stream, taskId, task, body, { requestCid, ended: null });
+    return this.#serve(stream, taskId, task, body, async () => ({ requestCid, ended: null }));
   }
 
   /** Stops everything: what is not recorded stays open in the workflow, for the next router. */
@@ -157,11 +157,11 @@ export class TaskService {
     taskId: TaskId,
     bounds: Bounds,
     body: RunPlan['body'],
-    recording: Promise<Recorded> | Recorded,
+    record: () => Promise<Recorded>,
   ): Promise<Conclusion> {
     const pins: Promise<unknown>[] = [];
     const run = this.#start(stream, taskId, bounds, body, pins);
-    const recorded = Promise.resolve(recording);
+    const recorded = record();
     recorded.then(
       ({ ended }) => ended !== null && run.cancel(),
       () => run.cancel(),
@@ -194,7 +194,7 @@ export class TaskService {
     body: RunPlan['body'],
     pins: Promise<unknown>[],
   ): TaskRun {
-    const { hub, signingDomain, firstTokenMs } = this.#deps;
+    const { hub, signingDomain, crypto, firstTokenMs } = this.#deps;
     const { sessionId, policy } = this.#lease;
     const plan = {
       sessionId,
@@ -211,6 +211,7 @@ export class TaskService {
     };
     const run = new TaskRun(plan, {
       signingDomain,
+      crypto,
       next: (asked) => {
         const link = this.#dispatch.next(asked);
         link?.grant(this.#keys.grant);
@@ -345,13 +346,5 @@ export class TaskService {
 
   #pinning(): AbortSignal {
     return AbortSignal.any([this.#lost.signal, AbortSignal.timeout(this.#taskMs + EVIDENCE_MS)]);
-  }
-}
-
-/** Sealing for rest costs milliseconds of CPU, which first tokens must not wait behind. */
-async function firstFrame(stream: TaskStream): Promise<void> {
-  const signal = AbortSignal.timeout(RECORD_DELAY_MS);
-  for await (const next of stream.read({ from: 0, idleMs: RECORD_DELAY_MS, signal })) {
-    if (next === null || next.event.type !== 'accepted') return;
   }
 }

@@ -1,7 +1,7 @@
 /** `/v1`: what any OpenAI client speaks. At levels `open` and `link` the router seals for it. */
 import { createHash, randomUUID } from 'node:crypto';
 import type { Context } from 'hono';
-import { openAtRest, sealAtRest } from '../../../adapters/seal/at-rest.js';
+import { openAtRest } from '../../../adapters/seal/at-rest.js';
 import type { Channel } from '../../../adapters/seal/channel.js';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import { encodeJson } from '../../../adapters/ipfs/canonical.js';
@@ -57,7 +57,8 @@ export function addOpenAiRoutes(app: RouterApp, deps: AppDeps): void {
     }
     const { channel } = host.keys;
     if (channel === null) throw new EngineError('SESSION_SEALED');
-    const task = await accept(host, channel, request, c.req.header('idempotency-key'));
+    const key = c.req.header('idempotency-key') ?? randomUUID();
+    const task = await accept(deps, host, channel, request, key);
     const reply = { deps, host, channel, task, body };
     return body.stream === true ? answerStream(c, reply) : answerWhole(c, reply);
   });
@@ -80,14 +81,15 @@ function chooseSession(c: Context<AppEnv>, body: ChatBody): SessionId {
 }
 
 async function accept(
+  deps: AppDeps,
   host: SessionHost,
   channel: Channel,
   request: ChatRequest,
-  idempotencyKey: string | undefined,
+  idempotencyKey: string,
 ): Promise<ServedTask> {
   const { sessionId, keyring } = host.lease;
   const { identity } = host.keys;
-  const taskId = await taskIdOf(sessionId, idempotencyKey ?? randomUUID());
+  const taskId = await taskIdOf(sessionId, idempotencyKey);
   const bytes = encodeJson(request);
   const sealer = await channel.sealer(taskId, 'client');
   return host.accept({
@@ -96,7 +98,7 @@ async function accept(
     maxTokens: request.maxTokens,
     frame: await sealer.seal(bytes, true),
     fingerprint: createHash('sha256').update(bytes).digest('hex'),
-    atRest: async () => (keyring === null ? bytes : sealAtRest(bytes, [keyring.recipient])),
+    atRest: async () => (keyring === null ? bytes : deps.crypto.seal(bytes, [keyring.recipient])),
     isSame: async (block) => {
       const plain = identity === null ? block : await openAtRest(block, identity);
       return Buffer.compare(plain, bytes) === 0;

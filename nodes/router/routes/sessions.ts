@@ -1,6 +1,5 @@
 /** `/api/v1/sessions`: opening, watching and closing a session. */
 import { z } from 'zod';
-import { recoverSigner } from '../../../adapters/chain/sign.js';
 import { policyHashOf, sessionIdOf } from '../../../adapters/seal/session-id.js';
 import { signingDomain } from '../../../domain/attestation.js';
 import { EngineError } from '../../../domain/errors.js';
@@ -128,8 +127,14 @@ async function checkRequest(request: OpenSessionRequest, deps: AppDeps): Promise
     throw new EngineError('REQUEST_INVALID', { field: 'sessionId', expected: sessionId });
   }
   const policyHash = await policyHashOf(policy);
-  const message = { owner, clientReference, policyHash, deposit };
-  const domain = signingDomain(chainId, sessionManager);
-  const signer = recoverSigner('OpenSession', domain, message, request.signature);
-  if (!sameAddress(signer, owner)) throw new EngineError('SIGNATURE_INVALID', { owner });
+  const [signer] = await deps.crypto.recover([
+    {
+      type: 'OpenSession',
+      domain: signingDomain(chainId, sessionManager),
+      value: { owner, clientReference, policyHash, deposit },
+      signature: request.signature,
+    },
+  ]);
+  if (signer === undefined || !sameAddress(signer, owner))
+    throw new EngineError('SIGNATURE_INVALID', { owner });
 }
