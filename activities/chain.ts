@@ -9,11 +9,16 @@ import type { Intent, Outbox, ReceiptSummary } from '../adapters/chain/outbox.js
 import type { OnboardingChain } from '../adapters/chain/registry.js';
 import type { ServiceChain } from '../adapters/chain/service.js';
 import type { LayerName } from '../domain/config.js';
-import { EngineError } from '../domain/errors.js';
-import type { NodeHealth } from '../domain/health.js';
+import { EngineError, type ErrorCode } from '../domain/errors.js';
+import { HEALTHY_SCORE_BPS, type NodeHealth } from '../domain/health.js';
 import { sameAddress, type Address, type Cid, type Hex, type SessionId } from '../domain/ids.js';
 import type { WeiString } from '../domain/money.js';
-import { parseMinerMetadata, type Candidate, type RegisteredNode } from '../domain/node.js';
+import {
+  parseMinerMetadata,
+  type Candidate,
+  type NodeStatus,
+  type RegisteredNode,
+} from '../domain/node.js';
 import type { NodeApplication, UserApplication } from '../domain/onboarding.js';
 import type { OpenSessionRequest } from '../domain/session.js';
 import type { BatchReceipt, SettlementBatch } from '../domain/settlement.js';
@@ -25,10 +30,14 @@ interface Approved {
   readonly signatures: readonly Hex[];
 }
 
+/** A registered miner, as far as an epoch cares. */
+export type MinerStatus = Pick<RegisteredNode, 'address' | 'status'>;
+
 export interface ChainActivities {
-  /** @returns the registration's transaction. */
-  registerNode(application: NodeApplication): Promise<Hex>;
-  admitNode(input: Approved & { readonly node: Address }): Promise<Hex>;
+  /** @returns its transaction; `null` when the node was registered before, by another application. */
+  registerNode(application: NodeApplication): Promise<Hex | null>;
+  /** @returns its transaction; `null` when the node was active already. */
+  admitNode(input: Approved & { readonly node: Address }): Promise<Hex | null>;
   enterPool(input: Approved & { readonly node: Address }): Promise<Hex>;
   changeNodeStatus(
     input: Approved & {
@@ -36,9 +45,10 @@ export interface ChainActivities {
       readonly node: Address;
       readonly epoch: number;
     },
-  ): Promise<Hex>;
-  registerUser(application: UserApplication): Promise<Hex>;
-  listMiners(): Promise<readonly RegisteredNode[]>;
+  ): Promise<Hex | null>;
+  /** @returns its transaction; `null` when the user was registered before, by another application. */
+  registerUser(application: UserApplication): Promise<Hex | null>;
+  listMiners(): Promise<readonly MinerStatus[]>;
   /** Active miners that serve the model, with the score of the last epoch. */
   listCandidates(model: string): Promise<readonly Candidate[]>;
   /** The number after the last reported epoch, from 1. */
@@ -60,6 +70,14 @@ export interface ChainActivities {
     readonly signatures: readonly Hex[];
   }): Promise<{ readonly refundedWei: WeiString }>;
 }
+
+/** What can be wrong with one miner's metadata, as opposed to IPFS being away. */
+const METADATA_FAULTS: ReadonlySet<ErrorCode> = new Set([
+  'REQUEST_INVALID',
+  'CONTENT_MISSING',
+  'CONTENT_MISMATCH',
+  'CONTENT_TOO_LARGE',
+]);
 
 export interface ChainActivityDeps {
   readonly outbox: Pick<Outbox, 'execute'>;
@@ -85,16 +103,52 @@ export function createChainActivities(deps: ChainActivityDeps): ChainActivities 
     );
   }
 
+  /** Brings a state about, or finds that another transaction has.
+   * @returns `null` in the second case. */
+  async function ensure(
+    layer: LayerName,
+    key: string,
+    write: Pick<Intent, 'to' | 'data'>,
+    isSo: () => Promise<boolean>,
+  ): Promise<Hex | null> {
+    try {
+      return (await execute(layer, key, write)).hash;
+    } catch (error) {
+      const isRefused = error instanceof EngineError && error.code === 'TRANSACTION_REVERTED';
+      if (isRefused && (await isSo())) return null;
+      throw error;
+    }
+  }
+
+  async function hasStatus(node: Address, ...statuses: readonly NodeStatus[]): Promise<boolean> {
+    const known = await onboarding.readNode(node);
+    return known !== null && statuses.includes(known.status);
+  }
+
+  /** A miner whose metadata cannot be had or read serves nothing; it must not hold up the others. */
+  async function modelsOf(miner: RegisteredNode): Promise<readonly string[]> {
+    try {
+      return (await readJson(miner.metadataCid, parseMinerMetadata)).models;
+    } catch (error) {
+      if (error instanceof EngineError && METADATA_FAULTS.has(error.code)) return [];
+      throw error;
+    }
+  }
+
   return translated<ChainActivities>({
     async registerNode(application) {
       const key = `register-node:${application.node}:${application.deadline}`;
       const write = onboarding.encodeRegisterNode(application);
-      return (await execute('onboarding', key, write)).hash;
+      return await ensure('onboarding', key, write, () =>
+        hasStatus(application.node, 'Pending', 'Active', 'Jailed'),
+      );
     },
 
     async admitNode(decision) {
       const key = `admit-node:${decision.node}:${decision.evidenceCid}`;
-      return (await execute('onboarding', key, onboarding.encodeAdmitNode(decision))).hash;
+      return await ensure('onboarding', key, onboarding.encodeAdmitNode(decision), () =>
+        hasStatus(decision.node, 'Active'),
+      );
     },
 
     async enterPool(decision) {
@@ -109,17 +163,21 @@ export function createChainActivities(deps: ChainActivityDeps): ChainActivities 
         kind === 'jail-node'
           ? onboarding.encodeJailNode(decision)
           : onboarding.encodeReleaseNode(decision);
-      return (await execute('onboarding', key, write)).hash;
+      return await ensure('onboarding', key, write, () =>
+        hasStatus(decision.node, kind === 'jail-node' ? 'Jailed' : 'Active'),
+      );
     },
 
     async registerUser(application) {
       const key = `register-user:${application.user}:${application.deadline}`;
       const write = onboarding.encodeRegisterUser(application);
-      return (await execute('onboarding', key, write)).hash;
+      const isKnown = async () => (await onboarding.readUser(application.user)) !== null;
+      return await ensure('onboarding', key, write, isKnown);
     },
 
     async listMiners() {
-      return await onboarding.listNodes('miner');
+      const miners = await onboarding.listNodes('miner');
+      return miners.map(({ address, status }) => ({ address, status }));
     },
 
     async listCandidates(model) {
@@ -130,10 +188,12 @@ export function createChainActivities(deps: ChainActivityDeps): ChainActivities 
           .filter((miner) => miner.status === 'Active')
           .map(async (miner): Promise<Candidate | null> => {
             if ((await health.readPoolKind(miner.address)) === 'None') return null;
-            const { models } = await readJson(miner.metadataCid, parseMinerMetadata);
+            const models = await modelsOf(miner);
             if (!models.includes(model)) return null;
             const score = scores.find((s) => sameAddress(s.miner, miner.address));
             const { address, recipient } = miner;
+            // A miner that was never scored may work; one that was found wanting may not.
+            if (score !== undefined && score.scoreBps < HEALTHY_SCORE_BPS) return null;
             const { scoreBps = 0, level = 0 } = score ?? {};
             return { address, recipient, models, scoreBps, level };
           }),

@@ -88,4 +88,5 @@ function usage(): string {
   return `Usage: cortensor <command> [options]\n\n${rows.join('\n')}\n\nEach command has --help.\n`;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+// A command that was interrupted may have work under way that must not outlive it.
+process.exit(await main(process.argv.slice(2)));

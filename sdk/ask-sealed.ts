@@ -10,6 +10,7 @@ import { taskIdOf } from '../adapters/seal/task-id.js';
 import { maxPromptTokensOf, parseChatResult, parseStreamEvent } from '../domain/chat.js';
 import { EngineError, isErrorCode, type ErrorCode } from '../domain/errors.js';
 import { sameAddress, type Address, type TaskId } from '../domain/ids.js';
+import type { TaskRecord } from '../domain/lease.js';
 import type { Frame, Keyring } from '../domain/sealing.js';
 import {
   TASK_OUTCOMES,
@@ -56,7 +57,30 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
   // Sealed once: repeated after a lost connection, it must be the same request byte for byte.
   const body = await seal(ask, taskId);
   const given = new GivenText(emit);
-  return withRetries(async () => {
+  try {
+    return await put(body);
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.code !== 'IDEMPOTENCY_CONFLICT') throw error;
+    const sealedRequest = await recorded();
+    if (sealedRequest === null) throw error;
+    return await put({ ...body, sealedRequest });
+  }
+
+  /** The request that has this key already, where it is the same: a process that died had sealed it,
+   * with other randomness than ours. */
+  async function recorded(): Promise<string | null> {
+    const path = `/api/v1/sessions/${sessionId}/tasks/${taskId}`;
+    const { requestCid } = await http.json<TaskRecord>(path, { signal });
+    const block = await readPayload(http, requestCid, signal);
+    const known = await openAtRest(block, keyring.identity);
+    return new TextDecoder().decode(known) === JSON.stringify(request) ? toBase64(block) : null;
+  }
+
+  async function put(body: SealedTaskRequest): Promise<Answer> {
+    return withRetries(() => attempt(body), signal);
+  }
+
+  async function attempt(body: SealedTaskRequest): Promise<Answer> {
     // A router that took over counts its events anew, so each attempt reads from the start.
     const reader = new StreamReader(ask.channel, taskId, given);
     let ended: Ended | undefined;
@@ -72,7 +96,7 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
     });
     if (ended === undefined) throw new EngineError('ROUTER_UNREACHABLE', { reason: 'cut short' });
     return conclude(ended, reader, ask, request);
-  }, signal);
+  }
 
   async function conclude(
     end: Ended,

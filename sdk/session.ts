@@ -9,10 +9,11 @@ import type { TaskRecord } from '../domain/lease.js';
 import type { Keyring } from '../domain/sealing.js';
 import { SESSION_STATES, type SessionState, type SessionView } from '../domain/session.js';
 import type { ChatRequest } from '../domain/task.js';
-import { streamAnswer, type AnswerStream } from './answer.js';
+import { streamAnswer, type Answer, type AnswerStream } from './answer.js';
 import { askPlain } from './ask-plain.js';
 import { askSealed } from './ask-sealed.js';
 import type { RouterHttp } from './http.js';
+import { readRecorded } from './recorded.js';
 import { pause } from './retry.js';
 
 const DEFAULT_MAX_TOKENS = 512;
@@ -30,8 +31,7 @@ export interface ExportedSession {
 }
 
 export interface AskOptions {
-  /** The same key is the same task, also after a crash: it runs once and is billed once. At sealed
-   * levels it must not be used again in another process, where the same request seals differently.
+  /** The same key is the same task, also after a crash: it runs once and is billed once.
    * @defaultValue a random one */
   readonly idempotencyKey?: string;
   /** Stops listening; the task itself goes on. */
@@ -82,6 +82,17 @@ export class SessionHandle {
   /** Records of the session's tasks, in their order. */
   tasks(): Promise<readonly TaskRecord[]> {
     return this.#parts.http.json(`/api/v1/sessions/${this.id}/tasks`);
+  }
+
+  /** Reads the agreed answer of a task that has ended, by its record.
+   * @throws SEAL_NOT_RECIPIENT — the router seals this session, and this client has no key of it.
+   * @throws TASK_NOT_FOUND, CONTENT_MISMATCH, SEAL_BROKEN */
+  async answer(record: TaskRecord): Promise<Answer> {
+    const { http, keyring } = this.#parts;
+    if (keyring === null || this.#channel === null) {
+      throw new EngineError('SEAL_NOT_RECIPIENT', { sessionId: this.id });
+    }
+    return await readRecorded(http, record, { keyring, channel: await this.#channel });
   }
 
   /** Asks the session's miners; starts at once.

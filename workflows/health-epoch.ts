@@ -3,12 +3,12 @@
  * the evidence, and the committee's report goes on chain; who fails is jailed, who recovers is
  * released. Started by a schedule that skips a run while the last one is under way.
  */
-import { ActivityFailure, ApplicationFailure, log } from '@temporalio/workflow';
+import type { MinerStatus } from '../activities/chain.js';
+import { ActivityFailure, ApplicationFailure, log, sleep } from '@temporalio/workflow';
 import { sample } from '../domain/choice.js';
 import type { RetryPolicies } from '../domain/config.js';
 import { sampleSize, type EpochReport, type NodeHealth } from '../domain/health.js';
 import type { Address } from '../domain/ids.js';
-import type { NodeStatus, RegisteredNode } from '../domain/node.js';
 import { buildProbes } from '../domain/probes.js';
 import { chainActivities, minerActivities, oracleActivities } from './activities.js';
 
@@ -27,6 +27,12 @@ export interface HealthEpochResult extends EpochReport {
   readonly released: readonly Address[];
 }
 
+/** Sampled miners have this long to be connected before they are asked. */
+const CONNECT_TIMEOUT_MS = 20_000;
+const CONNECT_INTERVAL = '500ms';
+/** Share of probes that a miner must have answered for its answers to convict it. */
+const CONVICTION_LIVENESS_BPS = 8_000;
+
 export async function healthEpoch(input: HealthEpochInput): Promise<HealthEpochResult> {
   const { retries, probes } = input;
   const chain = chainActivities(retries);
@@ -39,7 +45,9 @@ export async function healthEpoch(input: HealthEpochInput): Promise<HealthEpochR
   );
   const sampled = sample(nodes, sampleSize(nodes.length), seed);
 
-  const { evidenceCid } = await minerActivities(retries).runProbes({
+  const routers = minerActivities(retries);
+  await untilConnected(sampled);
+  const { evidenceCid } = await routers.runProbes({
     epoch,
     miners: sampled.map((node) => node.address),
     probes: buildProbes({ seed, model: input.model, ...probes }),
@@ -50,16 +58,26 @@ export async function healthEpoch(input: HealthEpochInput): Promise<HealthEpochR
   const signatures = await oracles.collectAttestations({ kind: 'report-epoch', evidenceCid });
   const { root, reportTx } = await chain.reportEpoch({ epoch, evidenceCid, scores, signatures });
 
-  const unhealthy = sampled.filter((node) => hasChanged(node, scores, 'Active', false));
-  const recovered = sampled.filter((node) => hasChanged(node, scores, 'Jailed', true));
-  const jailed = await changeStatus('jail-node', unhealthy);
+  const convicted = sampled.filter((node) => node.status === 'Active' && isConvicted(node, scores));
+  const recovered = sampled.filter((node) => node.status === 'Jailed' && isHealthy(node, scores));
+  const jailed = await changeStatus('jail-node', convicted);
   const released = await changeStatus('release-node', recovered);
   return { epoch, evidenceCid, scores, root, reportTx, jailed, released };
+
+  /** A router that has just started is not the miners' fault: they get a while to come back. */
+  async function untilConnected(nodes: readonly MinerStatus[]): Promise<void> {
+    const startedAtMs = Date.now();
+    while (Date.now() - startedAtMs < CONNECT_TIMEOUT_MS) {
+      const connected = new Set((await routers.listConnectedMiners()).map(lowerCase));
+      if (nodes.every((node) => connected.has(lowerCase(node.address)))) return;
+      await sleep(CONNECT_INTERVAL);
+    }
+  }
 
   /** One node's refusal must not keep the others from being judged. */
   async function changeStatus(
     kind: 'jail-node' | 'release-node',
-    changing: readonly RegisteredNode[],
+    changing: readonly MinerStatus[],
   ): Promise<Address[]> {
     const changed: Address[] = [];
     for (const { address: node } of changing) {
@@ -78,12 +96,21 @@ export async function healthEpoch(input: HealthEpochInput): Promise<HealthEpochR
   }
 }
 
-function hasChanged(
-  node: RegisteredNode,
-  scores: readonly NodeHealth[],
-  from: NodeStatus,
-  isHealthy: boolean,
-): boolean {
-  const health = scores.find((s) => s.miner.toLowerCase() === node.address.toLowerCase());
-  return node.status === from && health !== undefined && health.isHealthy === isHealthy;
+/** Jailed is who answers, and wrongly. Who does not answer gets a low score and so no work, but
+ * silence may be the network's: "could not reach it" proves nothing. */
+function isConvicted(node: MinerStatus, scores: readonly NodeHealth[]): boolean {
+  const health = healthOf(node, scores);
+  return health !== undefined && !health.isHealthy && health.livenessBps >= CONVICTION_LIVENESS_BPS;
+}
+
+function isHealthy(node: MinerStatus, scores: readonly NodeHealth[]): boolean {
+  return healthOf(node, scores)?.isHealthy === true;
+}
+
+function healthOf(node: MinerStatus, scores: readonly NodeHealth[]): NodeHealth | undefined {
+  return scores.find((score) => lowerCase(score.miner) === lowerCase(node.address));
+}
+
+function lowerCase(address: Address): string {
+  return address.toLowerCase();
 }

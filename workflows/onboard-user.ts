@@ -12,7 +12,7 @@ export interface OnboardUserInput {
 
 export async function onboardUser(
   input: OnboardUserInput,
-): Promise<{ readonly registrationTx: Hex }> {
+): Promise<{ readonly registrationTx: Hex | null }> {
   const chain = chainActivities(input.retries);
   return { registrationTx: await chain.registerUser(input.application) };
 }

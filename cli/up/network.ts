@@ -12,23 +12,21 @@ import {
   obtain,
   type ObtainProgress,
 } from '../../servers/obtain/index.js';
-import { openSupervisor } from '../../servers/start/index.js';
 import { startServers, type ServerHandles } from '../../servers/network.js';
 import { claimPort } from '../../servers/ports.js';
 import type { Supervisor } from '../../servers/supervise.js';
 import { completeConfig, writeConfig, type Runtime, type Settings } from '../config.js';
 import type { Display } from '../display.js';
-import { openLog } from '../log.js';
 import { deployContracts, type Deployment } from './contracts.js';
 import { openParties, readLine, type Parties } from './parties.js';
 import { engineProcesses, minerProcesses, oracleProcesses } from './processes.js';
 import { createPrivateFile } from '../../adapters/seal/private-file.js';
-import { SEARCH_ATTRIBUTES } from './search-attributes.js';
 
 /** The sink that plays the user's own database. */
 export const USER_SINK = 'user';
 
 export interface Network {
+  readonly data: string;
   readonly config: EngineConfig;
   readonly configFile: string;
   readonly parties: Parties;
@@ -37,40 +35,18 @@ export interface Network {
   readonly uiUrl: string;
   /** Of the user's database. Holds a password. */
   readonly userDatabaseUrl: string;
-  stop(): Promise<void>;
 }
 
-/** Starts everything; what had started is stopped again when a later step fails.
+/** Starts everything under the supervisor, which ends it again whatever happens.
  * @throws as `startServers`, and SERVER_FAILED for a role that does not come up. */
 export async function startNetwork(options: {
   readonly settings: Settings;
   /** Absolute. */
   readonly data: string;
   readonly display: Display;
+  readonly supervisor: Supervisor;
 }): Promise<Network> {
-  const { settings, data, display } = options;
-  const log = openLog('up', 'warn');
-  const supervisor = await openSupervisor({
-    data,
-    onEvent(event) {
-      if (event.kind === 'restarting') display.line(`↻ ${event.name} died and is started again`);
-      if (event.kind === 'failed') log('warn', 'process failed', { name: event.name });
-    },
-  });
-  try {
-    return await bringUp(settings, data, display, supervisor);
-  } catch (error) {
-    await supervisor.stop();
-    throw error;
-  }
-}
-
-async function bringUp(
-  settings: Settings,
-  data: string,
-  display: Display,
-  supervisor: Supervisor,
-): Promise<Network> {
+  const { settings, data, display, supervisor } = options;
   const model = settings.models[0];
   const files = await display.step('models', async (note) => {
     const onProgress = progressNote(note);
@@ -115,6 +91,7 @@ async function bringUp(
     await Promise.all(miners.map((spec) => supervisor.start(spec)));
   });
   return {
+    data,
     config,
     configFile,
     parties,
@@ -122,7 +99,6 @@ async function bringUp(
     routerUrl,
     uiUrl: servers.temporal.uiUrl,
     userDatabaseUrl: servers.postgres.userUrl,
-    stop: () => supervisor.stop(),
   };
 }
 
@@ -137,7 +113,7 @@ async function startAllServers(
     data,
     supervisor,
     layers: LAYERS.map((name) => ({ name, chainId: settings.layers[name].chainId })),
-    temporal: { dynamicConfig: temporal.dynamicConfig, searchAttributes: SEARCH_ATTRIBUTES },
+    temporal: { dynamicConfig: temporal.dynamicConfig },
     configured: {
       temporal: pathOf(temporal.binary),
       ipfs: pathOf(ipfs.binary),
