@@ -29,6 +29,8 @@ export interface Script {
   /** Streams other words than it commits to. */
   readonly streams?: (answer: string) => string;
   readonly isSilent?: boolean;
+  /** Signs commitments in place of the miner's own key. */
+  readonly signer?: Wallet;
   readonly models?: readonly string[];
   readonly usage?: { readonly promptTokens: number; readonly completionTokens: number };
 }
@@ -210,7 +212,7 @@ export class ScriptedMiner {
       taskId,
       commitment: {
         ...commitment,
-        signature: await signMessage(this.wallet, 'Commit', this.#domain, signed),
+        signature: await signMessage(script.signer ?? this.wallet, 'Commit', this.#domain, signed),
       },
       result: Buffer.from(block).toString('base64'),
     });

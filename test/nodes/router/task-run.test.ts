@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Wallet } from 'ethers';
 import { getJson } from '../../../adapters/ipfs/block-store.js';
 import type { JudgeRequest } from '../../../domain/api.js';
 import { EngineError } from '../../../domain/errors.js';
@@ -22,9 +23,12 @@ test('nothing is revealed before every miner that was asked has precommitted', a
   const answer = world.chat('hi');
   await until(() => count(world, 'precommit') === 2, 'two precommitments');
   // A round trip of every socket: a reveal that had been sent would have been heard by now.
-  await Promise.all(
-    world.miners.map((m) => new Promise((resolve) => m.ws?.once('pong', resolve) && m.ws?.ping())),
-  );
+  let pongs = 0;
+  for (const { ws } of world.miners) {
+    ws?.once('pong', () => pongs++);
+    ws?.ping();
+  }
+  await until(() => pongs === 3, 'the round trips');
   assert.equal(reveals(world), 0);
   held.open();
   assert.equal((await answer).status, 200);
@@ -65,6 +69,16 @@ test('a commitment that is not what was precommitted is cut off and unpaid', asy
   assert.equal(end?.outcome, 'completed');
   assert.equal(end?.paidMiners.length, 2);
   assert.ok(!end?.paidMiners.includes(cheat.address));
+});
+
+test('a commitment under another key is cut off and unpaid', async (t) => {
+  const forger = { signer: new Wallet(`0x${'03'.repeat(32)}`) };
+  const world = await startWorld([{}, forger, {}], { policy: { redundancy: 3 } });
+  t.after(() => world.close());
+  assert.equal((await world.chat('hi')).status, 200);
+  await until(() => world.miner(1).isClosed, 'the cut');
+  assert.equal(world.miner(1).refusal, 'MINER_PROTOCOL');
+  assert.ok(!world.gateway.ends[0]?.paidMiners.includes(world.miner(1).address));
 });
 
 test('a primary that dies in mid-stream is replaced, and the client gets the whole answer', async (t) => {
