@@ -24,11 +24,13 @@ export function createRouterActivities(
       const stop = heartbeat(context);
       try {
         const host = await deps.sessions.open(lease);
-        // Cancelled when the workflow lets go, the worker shuts down, or the server gave us up: a
-        // new holder may be at work then, and both may finish a task, which is recorded once.
-        await Promise.race([context.cancelled, idleness(host, context.cancellationSignal)]).finally(
-          () => deps.sessions.release(host, DRAIN_MS),
-        );
+        try {
+          // Cancelled when the workflow lets go, the worker shuts down, or the server gave us up: a
+          // new holder may be at work then, and both may finish a task, which is recorded once.
+          await Promise.race([context.cancelled, idleness(host, context.cancellationSignal)]);
+        } finally {
+          await deps.sessions.release(host, DRAIN_MS);
+        }
       } finally {
         stop();
       }

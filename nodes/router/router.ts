@@ -89,7 +89,8 @@ export interface RunningRouter extends Router {
  * @throws PORT_TAKEN */
 export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
   const router = createRouter(deps);
-  const server = createServer(getRequestListener(router.app.fetch));
+  const listener = getRequestListener(router.app.fetch);
+  const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
   router.hub.attach(server);
   await listen(server, deps.config.host, deps.config.port);
   const { port } = server.address() as AddressInfo;

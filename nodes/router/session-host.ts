@@ -88,12 +88,12 @@ export class SessionHost {
    * workflow, for the next router. */
   async drain(deadlineMs: number): Promise<void> {
     this.#isDraining = true;
-    const running = [...this.#open].map((id) => this.#tasks.get(id)?.conclusion.catch(() => null));
+    const running = [...this.#tasks.values()].map(({ conclusion }) => conclusion);
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise((resolve) => {
       timer = setTimeout(resolve, deadlineMs);
     });
-    await Promise.race([Promise.all(running), deadline]);
+    await Promise.race([Promise.allSettled(running), deadline]);
     clearTimeout(timer);
     this.#service.abort();
   }

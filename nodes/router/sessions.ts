@@ -60,10 +60,6 @@ export class Sessions {
     if (this.#hosts.get(sessionId) === host) this.#hosts.delete(sessionId);
   }
 
-  get(sessionId: SessionId): SessionHost | undefined {
-    return this.#hosts.get(sessionId);
-  }
-
   all(): readonly SessionHost[] {
     return [...this.#hosts.values()];
   }
