@@ -17,7 +17,13 @@ import {
   type SessionView,
 } from '../domain/session.js';
 import { RouterHttp, type RouterOptions } from './http.js';
-import { awaitState, readView, SessionHandle, type ExportedSession } from './session.js';
+import {
+  awaitState,
+  exportKeyring,
+  readView,
+  SessionHandle,
+  type ExportedSession,
+} from './session.js';
 import { signOpening, signPermit, type OwnerSigner } from './signing.js';
 
 export interface ClientOptions extends RouterOptions {
@@ -35,6 +41,8 @@ export interface OpenOptions {
   readonly clientReference?: Hex;
   /** More age recipients that may read a sealed session. */
   readonly readers?: readonly string[];
+  /** Of `prepareSession`, for the same reference: then a crash at any moment loses no key. */
+  readonly prepared?: ExportedSession;
   readonly signal?: AbortSignal;
 }
 
@@ -52,6 +60,23 @@ export class CortensorClient {
     return this.#http.json('/api/v1/network');
   }
 
+  /** Makes the keys of a session before it is opened, to be kept until it is closed. Sends nothing
+   * but a question for the network's contracts.
+   * @throws USAGE — the level is client-sealed, and this client has no age identity to seal them to. */
+  async prepareSession(options: {
+    readonly owner: Address;
+    readonly policy: SessionPolicy;
+    readonly clientReference: Hex;
+  }): Promise<ExportedSession> {
+    const { owner, policy, clientReference } = options;
+    const { chainId, contracts } = await this.network();
+    const { sessionManager } = contracts;
+    const sessionId = await sessionIdOf({ chainId, sessionManager, owner, clientReference });
+    if (!isClientSealed(policy.level)) return { version: 1, sessionId, keyring: null };
+    const { keyring } = await createKeyringFor(sessionId, policy);
+    return await exportKeyring(keyring, await this.#recipient());
+  }
+
   /** Opens a funded session and waits until it takes requests.
    * @throws POLICY_INVALID, AMOUNT_INVALID — before anything is signed.
    * @throws SEAL_NOT_RECIPIENT — the reference is that of a sealed session which is open already.
@@ -66,10 +91,16 @@ export class CortensorClient {
     if (!isClientSealed(policy.level)) {
       return this.#handle(await this.#awaitState(sessionId, 'Open', signal), null);
     }
+    const prepared = await this.#openPrepared(sessionId, options.prepared);
     const waiting = await this.#awaitState(sessionId, 'AwaitingKeyring', signal);
-    if (waiting.keyring !== null) throw isSealed(sessionId);
-    const keyring = await this.#setKeyring(waiting, readers, signal);
-    return this.#handle(await this.#awaitState(sessionId, 'Open', signal), keyring);
+    if (waiting.keyring !== null) {
+      const isOurs = prepared?.recipient === waiting.keyring.recipient;
+      if (prepared === null || !isOurs) throw isSealed(sessionId);
+      return this.#handle(waiting, prepared.keyring);
+    }
+    const keys = prepared ?? (await createKeyringFor(sessionId, policy));
+    await this.#setKeyring(waiting, keys, readers, signal);
+    return this.#handle(await this.#awaitState(sessionId, 'Open', signal), keys.keyring);
   }
 
   /** Goes on with a session at level `open` or `link`.
@@ -85,13 +116,22 @@ export class CortensorClient {
    * @throws SEAL_NOT_RECIPIENT — it was exported for another identity. */
   async importSession(exported: ExportedSession): Promise<SessionHandle> {
     const { sessionId } = exported;
-    if (exported.keyring === null) return this.session(sessionId);
+    const prepared = await this.#openPrepared(sessionId, exported);
+    if (prepared === null) return this.session(sessionId);
+    return this.#handle(await readView(this.#http, sessionId), prepared.keyring);
+  }
+
+  async #openPrepared(
+    sessionId: SessionId,
+    exported: ExportedSession | undefined,
+  ): Promise<SessionKeys | null> {
+    if (exported === undefined || exported.keyring === null) return null;
     if (this.#identity === undefined) throw isSealed(sessionId);
     const keyring = await openKeyring(fromBase64(exported.keyring), this.#identity);
     if (keyring.sessionId !== sessionId) {
       throw new EngineError('SEAL_BROKEN', { reason: 'the keyring of another session' });
     }
-    return this.#handle(await readView(this.#http, sessionId), keyring);
+    return { keyring, recipient: await recipientOf(keyring.identity) };
   }
 
   async #signRequest(options: OpenOptions, policy: SessionPolicy): Promise<OpenSessionRequest> {
@@ -117,14 +157,13 @@ export class CortensorClient {
     };
   }
 
-  /** Makes the session's keys, for the user, the reserved miners and the named validators. */
+  /** Hands the session's keys to the user, the reserved miners and the named validators. */
   async #setKeyring(
-    { sessionId, policy, miners, validators }: SessionView,
+    { sessionId, miners, validators }: SessionView,
+    { keyring, recipient }: SessionKeys,
     readers: readonly string[],
     signal: AbortSignal | undefined,
-  ): Promise<Keyring> {
-    const postQuantum = policy.level === 'sealed-pq';
-    const { keyring, recipient } = await createKeyring(sessionId, { postQuantum });
+  ): Promise<void> {
     const own = await this.#recipient();
     const file = await wrapKeyring(keyring, [
       ...(own === null ? [] : [own]),
@@ -134,7 +173,6 @@ export class CortensorClient {
     const body: SetKeyringRequest = { recipient, keyring: toBase64(file) };
     const call = { method: 'PUT', body, signal } as const;
     await this.#http.json<SessionView>(`/api/v1/sessions/${sessionId}/keyring`, call);
-    return keyring;
   }
 
   #awaitState(
@@ -161,6 +199,16 @@ export class CortensorClient {
 
 function isSealed(sessionId: SessionId): EngineError {
   return new EngineError('SEAL_NOT_RECIPIENT', { sessionId, expected: 'an exported session' });
+}
+
+/** A session's keyring, with the recipient that its payloads at rest are sealed to. */
+interface SessionKeys {
+  readonly keyring: Keyring;
+  readonly recipient: string;
+}
+
+function createKeyringFor(sessionId: SessionId, policy: SessionPolicy): Promise<SessionKeys> {
+  return createKeyring(sessionId, { postQuantum: policy.level === 'sealed-pq' });
 }
 
 function randomReference(): Hex {

@@ -1,12 +1,16 @@
 /** Asking again after a lost connection: bounded, and only ever with the same idempotency key. */
 import { findEngineError, type ErrorCode } from '../domain/errors.js';
 
-const ATTEMPTS = 4;
+const ATTEMPTS = 7;
 const FIRST_WAIT_MS = 200;
-/** Faults of the line or of the router at its other end; the task itself goes on. */
-const LINE_FAULTS: readonly ErrorCode[] = ['ROUTER_UNREACHABLE', 'ROUTER_LEASE_LOST'];
+/** Faults that pass: of the line, of the router at its other end, or of miners that come back. */
+const PASSING_FAULTS: readonly ErrorCode[] = [
+  'ROUTER_UNREACHABLE',
+  'ROUTER_LEASE_LOST',
+  'NO_MINERS',
+];
 
-/** Runs an attempt until one is not cut off.
+/** Runs an attempt until one is answered.
  * @throws what the last attempt threw, or at once what asking again cannot mend. */
 export async function withRetries<T>(
   attempt: () => Promise<T>,
@@ -18,8 +22,8 @@ export async function withRetries<T>(
       return await attempt();
     } catch (error) {
       const code = findEngineError(error)?.code;
-      const isLine = code !== undefined && LINE_FAULTS.includes(code);
-      if (!isLine || tries >= ATTEMPTS) throw error;
+      const isPassing = code !== undefined && PASSING_FAULTS.includes(code);
+      if (!isPassing || tries >= ATTEMPTS) throw error;
       await pause(FIRST_WAIT_MS * 2 ** (tries - 1), signal);
     }
   }

@@ -118,12 +118,21 @@ export class SessionHandle {
   async export(): Promise<ExportedSession> {
     const { keyring, recipient } = this.#parts;
     if (keyring === null) return { version: 1, sessionId: this.id, keyring: null };
-    if (recipient === null) {
-      throw new EngineError('USAGE', { expected: 'an age identity in the client' });
-    }
-    const file = await wrapKeyring(keyring, [recipient]);
-    return { version: 1, sessionId: this.id, keyring: toBase64(file) };
+    return await exportKeyring(keyring, recipient);
   }
+}
+
+/** Seals a session's keys to their owner.
+ * @throws USAGE — there is no age identity to seal them to. */
+export async function exportKeyring(
+  keyring: Keyring,
+  recipient: string | null,
+): Promise<ExportedSession> {
+  if (recipient === null) {
+    throw new EngineError('USAGE', { expected: 'an age identity in the client' });
+  }
+  const file = await wrapKeyring(keyring, [recipient]);
+  return { version: 1, sessionId: keyring.sessionId, keyring: toBase64(file) };
 }
 
 /** Reads a session's state. */

@@ -47,11 +47,15 @@ export const up: Command = {
     const prompts = await readPrompts(values.prompts);
     const data = resolve(values.data);
     const display = new Display();
+    /** How a process ended last, by its name. */
+    const ends = new Map<string, string>();
     const supervisor = await openSupervisor({
       data,
       onEvent(event) {
+        if (event.kind === 'exited')
+          ends.set(event.name, event.signal ?? `code ${event.code ?? 0}`);
         if (event.kind !== 'restarting') return;
-        display.line(`↻ ${event.name} has ended and is started again`);
+        display.line(`↻ ${event.name} has ended (${ends.get(event.name)}) and is started again`);
       },
     });
     const interrupted = untilSignal();

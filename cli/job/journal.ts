@@ -6,12 +6,15 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Hex } from '../../domain/ids.js';
+import type { ExportedSession } from '../../sdk/index.js';
 
 export interface JobRecord {
   /** The session's client reference; tasks' idempotency keys are made of it. */
   readonly reference: Hex;
   /** SHA-256 over reference and prompts. */
   readonly promptsDigest: string;
+  /** The session's keys, sealed to the user; `null` until they are made, before it is opened. */
+  readonly session: ExportedSession | null;
   readonly isFinished: boolean;
 }
 
@@ -34,13 +37,20 @@ export class Journal {
       }
     }
     const reference: Hex = `0x${randomBytes(32).toString('hex')}`;
-    const job = { reference, promptsDigest: digestOf(reference, prompts), isFinished: false };
+    const promptsDigest = digestOf(reference, prompts);
+    const job = { reference, promptsDigest, session: null, isFinished: false };
     await this.#write(job);
     return { job, abandoned: last === null || last.isFinished ? null : last };
   }
 
-  async finish(job: JobRecord): Promise<void> {
-    await this.#write({ ...job, isFinished: true });
+  async update(job: JobRecord): Promise<void> {
+    await this.#write(job);
+  }
+
+  /** Notes that the job is done; its keys stay, so that its results can be read. */
+  async finish(): Promise<void> {
+    const job = await this.#read();
+    if (job !== null) await this.#write({ ...job, isFinished: true });
   }
 
   async #read(): Promise<JobRecord | null> {

@@ -2,20 +2,26 @@
  * The main job, as its user and operators would do it: onboard, verify, open a sealed session, ask,
  * close, export. Every step may have been done by a start that was cut off; then it goes on there.
  */
-import { Wallet } from 'ethers';
 import { openBlockStore } from '../../adapters/ipfs/block-store.js';
-import { readIdentityFile, readKeyFile } from '../../adapters/seal/identity-file.js';
+import { readIdentityFile } from '../../adapters/seal/identity-file.js';
 import { connectClient } from '../../adapters/temporal/connect.js';
+import { EngineError } from '../../domain/errors.js';
 import type { ExportReceipt } from '../../domain/export.js';
 import type { SessionId } from '../../domain/ids.js';
 import type { TaskRecord } from '../../domain/lease.js';
 import { parseTokens } from '../../domain/money.js';
 import type { SessionPolicy, SessionView } from '../../domain/session.js';
-import { CortensorClient, type Answer, type SessionHandle } from '../../sdk/index.js';
+import {
+  CortensorClient,
+  type Answer,
+  type ExportedSession,
+  type SessionHandle,
+} from '../../sdk/index.js';
 import type { HealthEpochResult } from '../../workflows/health-epoch.js';
 import { createStarter, type Starter } from '../../workers/starter.js';
 import type { Chains } from '../chains.js';
 import type { Display } from '../display.js';
+import { openWallet } from '../role.js';
 import { USER_SINK, type Network } from '../up/network.js';
 import { readLine } from '../up/parties.js';
 import { runEpoch } from './epoch.js';
@@ -66,13 +72,13 @@ export async function runJob(input: {
     const { job, abandoned } = await journal.open(prompts);
     const client = await openClient(network);
     const policy = policyOf(network, prompts.length);
-    if (abandoned !== null) await closeAbandoned(client, network, policy, abandoned, display);
+    if (abandoned?.session) await closeAbandoned(client, abandoned.session, display);
     const session = await display.step('open a sealed session with a deposit', () =>
-      openSession(client, network, policy, job),
+      openSession({ client, network, policy, job, journal }),
     );
     await ask(session, prompts, job, display);
     const closed = await display.step('settle on chain, close, refund the rest', async () => {
-      await session.close();
+      if ((await session.view()).state !== 'Closed') await session.close();
       return await session.waitUntil('Closed', { timeoutMs: CLOSE_MS });
     });
     const receipt = await display.step("export to the user's PostgreSQL", () =>
@@ -82,7 +88,7 @@ export async function runJob(input: {
     const tasks = await Promise.all(
       records.map(async (record) => ({ record, answer: await session.answer(record) })),
     );
-    await journal.finish(job);
+    await journal.finish();
     return { epoch, session: closed, tasks, receipt };
   } finally {
     await temporal.close();
@@ -112,18 +118,28 @@ function policyOf(network: Network, prompts: number): SessionPolicy {
   };
 }
 
-async function openSession(
-  client: CortensorClient,
-  network: Network,
-  policy: SessionPolicy,
-  job: Pick<JobRecord, 'reference'>,
-): Promise<SessionHandle> {
-  const signer = new Wallet(await readKeyFile(network.parties.user.keyFile));
+/** Opens the job's session, or finds it: its reference and its keys are written down before anything
+ * is sent. */
+async function openSession(input: {
+  readonly client: CortensorClient;
+  readonly network: Network;
+  readonly policy: SessionPolicy;
+  readonly job: JobRecord;
+  readonly journal: Journal;
+}): Promise<SessionHandle> {
+  const { client, network, policy, job, journal } = input;
+  const { user } = network.parties;
+  const clientReference = job.reference;
+  const prepared =
+    job.session ?? (await client.prepareSession({ owner: user.address, policy, clientReference }));
+  await journal.update({ ...job, session: prepared });
+  const signer = await openWallet(user.keyFile);
   return await client.openSession({
     signer,
     policy,
     depositWei: DEPOSIT,
-    clientReference: job.reference,
+    clientReference,
+    prepared,
   });
 }
 
@@ -155,15 +171,18 @@ async function ask(
 /** An unfinished job with other prompts is not gone on with; its money goes back. */
 async function closeAbandoned(
   client: CortensorClient,
-  network: Network,
-  policy: SessionPolicy,
-  job: JobRecord,
+  exported: ExportedSession,
   display: Display,
 ): Promise<void> {
   await display.step('close the session of an unfinished job with other prompts', async () => {
-    const session = await openSession(client, network, policy, job);
-    await session.close();
-    await session.waitUntil('Closed', { timeoutMs: CLOSE_MS });
+    try {
+      const session = await client.importSession(exported);
+      await session.close();
+      await session.waitUntil('Closed', { timeoutMs: CLOSE_MS });
+    } catch (error) {
+      // It had not got as far as opening it.
+      if (!(error instanceof EngineError) || error.code !== 'SESSION_NOT_FOUND') throw error;
+    }
   });
 }
 

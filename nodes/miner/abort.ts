@@ -2,6 +2,8 @@
 
 /** Waits for `work`, or throws the signal's reason, whichever is first. */
 export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Nobody waits for the work any more once the signal has won, but it may still fail.
+  work.catch(() => undefined);
   signal.throwIfAborted();
   let stop = (): void => undefined;
   const aborted = new Promise<never>((_, reject) => {
