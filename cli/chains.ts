@@ -7,7 +7,7 @@ import { openProvider } from '../adapters/chain/provider.js';
 import { OnboardingChain } from '../adapters/chain/registry.js';
 import { ServiceChain } from '../adapters/chain/service.js';
 import { LAYERS, type EngineConfig, type LayerName } from '../domain/config.js';
-import { readSecret } from './secret.js';
+import { readSecret } from '../adapters/seal/secret.js';
 
 /** Readers of the layers. */
 export interface Chains {

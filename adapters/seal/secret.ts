@@ -4,14 +4,18 @@ import { EngineError } from '../../domain/errors.js';
 import { readPrivateFile } from './private-file.js';
 
 /** Reads the secret that a reference stands for, without the white space around it.
+ * @param env - where `env:` references are looked up.
  * @throws SECRET_MISSING — the variable is not set or empty, or there is no such file.
  * @throws KEY_FILE_UNSAFE — others may read the file. */
-export async function readSecret(ref: SecretRef): Promise<string> {
+export async function readSecret(
+  ref: SecretRef,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<string> {
   const place = ref.slice(ref.indexOf(':') + 1);
   const text = ref.startsWith('env:')
-    ? (process.env[place] ?? '')
+    ? (env[place] ?? '')
     : new TextDecoder().decode(await readPrivateFile(place));
   const secret = text.trim();
-  if (secret === '') throw new EngineError('SECRET_MISSING', { ref });
+  if (secret === '') throw new EngineError('SECRET_MISSING', { reference: ref });
   return secret;
 }

@@ -15,7 +15,7 @@ import type { Command } from '../command.js';
 import { openLog } from '../log.js';
 import { networkInfo } from '../network-info.js';
 import { CONFIG_HELP, readConfig, readOptions, runUntilSignal } from '../role.js';
-import { readSecret } from '../secret.js';
+import { readSecret } from '../../adapters/seal/secret.js';
 
 const HELP = `Usage: cortensor router --config FILE
 

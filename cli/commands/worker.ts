@@ -14,7 +14,7 @@ import { openChains, openOutbox } from '../chains.js';
 import type { Command } from '../command.js';
 import { openLog } from '../log.js';
 import { CONFIG_HELP, readConfig, runUntilSignal } from '../role.js';
-import { readSecret } from '../secret.js';
+import { readSecret } from '../../adapters/seal/secret.js';
 
 const HELP = `Usage: cortensor worker --config FILE [--queue NAME]…
 

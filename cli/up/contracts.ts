@@ -9,7 +9,7 @@ import { openProvider } from '../../adapters/chain/provider.js';
 import { TokenChain } from '../../adapters/chain/token.js';
 import { migrate } from '../../adapters/database/migrate.js';
 import { openPool } from '../../adapters/database/pool.js';
-import { LAYERS, type LayerName } from '../../domain/config.js';
+import type { LayerName } from '../../domain/config.js';
 import type { Address } from '../../domain/ids.js';
 import { parseTokens } from '../../domain/money.js';
 import type { ServerHandles } from '../../servers/network.js';
@@ -89,7 +89,7 @@ export async function deployContracts(input: {
     for (const provider of Object.values(providers)) provider.destroy();
   }
 
-  function layerOf(name: (typeof LAYERS)[number]) {
+  function layerOf(name: LayerName) {
     const { chainId, confirmations } = settings.layers[name];
     const signer = `file:${engine.keyFile}` as const;
     return { chainId, confirmations, signer, rpcUrls: [servers.chains[name] ?? ''] };

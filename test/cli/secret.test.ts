@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { readSecret } from '../../cli/secret.js';
+import { readSecret } from '../../adapters/seal/secret.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'secret-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
