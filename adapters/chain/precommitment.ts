@@ -11,10 +11,9 @@ const TYPES = ['uint64', 'bytes32', 'address', 'bytes32', 'bytes32', 'bytes32'] 
 /** Computes what a commitment must have been precommitted as. The miner's address is part of it, so
  * that a copied precommitment cannot be opened by the copyist. */
 export function precommitmentOf(
-  commitment: Pick<
-    Commitment,
-    'sessionId' | 'taskId' | 'resultHash' | 'resultDigest' | 'salt'
-  > & { readonly miner: Address },
+  commitment: Pick<Commitment, 'sessionId' | 'taskId' | 'resultHash' | 'resultDigest' | 'salt'> & {
+    readonly miner: Address;
+  },
 ): Hex {
   const { sessionId, taskId, miner, resultHash, resultDigest, salt } = commitment;
   const encoded = AbiCoder.defaultAbiCoder().encode(TYPES, [
