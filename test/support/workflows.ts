@@ -2,25 +2,44 @@
  * Workflows under test: a Temporal test server that skips time, and one worker a task queue with
  * the activities that a test gives it. Activities are our own ports, so fakes are fair here.
  */
+import type { WorkflowHandle } from '@temporalio/client';
+import { ApplicationFailure, type Duration } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { RetryPolicies, RetryPolicyConfig } from '../../domain/config.js';
-import { TASK_QUEUES, type TaskQueueName } from '../../domain/ids.js';
+import type { ErrorCode, ErrorDetails } from '../../domain/errors.js';
+import { TASK_QUEUES, type SessionId, type TaskId, type TaskQueueName } from '../../domain/ids.js';
+import type { SettledTask } from '../../domain/task.js';
 import { obtain, temporalTestServer } from '../../servers/obtain/index.js';
 import { WORKFLOW_BUNDLE } from '../../workers/bundle.js';
 
 /** Outages are what these tests are about: what workers say of them is no news. */
-Runtime.install({ logger: new DefaultLogger('ERROR') });
+Runtime.install({
+  logger: new DefaultLogger('ERROR'),
+  telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' } } },
+});
+
+/** The library gives the server 5 s to start; on a busy machine a Java program may need longer. */
+const START_MS = 60_000;
 
 /** Starts a server whose clock jumps whenever all workflows wait. */
 export async function startTimeSkipping(): Promise<TestWorkflowEnvironment> {
   const { path } = await obtain(temporalTestServer);
-  return await TestWorkflowEnvironment.createTimeSkipping({
-    server: { executable: { type: 'existing-path', path } },
-  });
+  const deadline = Date.now() + START_MS;
+  for (;;) {
+    try {
+      return await TestWorkflowEnvironment.createTimeSkipping({
+        server: { executable: { type: 'existing-path', path } },
+      });
+    } catch (error) {
+      const isLate = error instanceof Error && error.message.includes('did not start within');
+      if (!isLate || Date.now() > deadline) throw error;
+    }
+  }
 }
 
-export type FakeActivities = Partial<Record<TaskQueueName, object>>;
+/** By queue: one of the engine's, or a single router's. */
+export type FakeActivities = Partial<Record<TaskQueueName | `router:${string}`, object>>;
 
 /** Runs workers for the workflows and for every queue that has fakes, while `scenario` runs. */
 export async function withWorkers<T>(
@@ -28,7 +47,7 @@ export async function withWorkers<T>(
   fakes: FakeActivities,
   scenario: () => Promise<T>,
 ): Promise<T> {
-  const queues = Object.keys(fakes) as TaskQueueName[];
+  const queues = Object.keys(fakes) as (keyof FakeActivities)[];
   const workers = await Promise.all([
     Worker.create({
       connection: env.nativeConnection,
@@ -38,7 +57,7 @@ export async function withWorkers<T>(
     ...queues.map((queue) =>
       Worker.create({
         connection: env.nativeConnection,
-        taskQueue: TASK_QUEUES[queue],
+        taskQueue: queue,
         activities: fakes[queue] ?? {},
       }),
     ),
@@ -51,6 +70,77 @@ export async function withWorkers<T>(
     for (const worker of others) worker.shutdown();
     await Promise.all(running);
   }
+}
+
+/** Lets the server's clock run, step by step, until the answer is true.
+ * @param step - of skipped time; nothing else happens in between. */
+export async function untilTrue(
+  env: TestWorkflowEnvironment,
+  isTrue: () => boolean | Promise<boolean>,
+  what: string,
+  step: Duration = '1s',
+): Promise<void> {
+  const deadline = Date.now() + UNTIL_TRUE_MS;
+  while (!(await isTrue())) {
+    if (Date.now() > deadline) throw new Error(`not within ${UNTIL_TRUE_MS} ms: ${what}`);
+    await env.sleep(step);
+  }
+}
+
+/** Real time, not skipped. */
+const UNTIL_TRUE_MS = 20_000;
+
+/** The signals of one name that a workflow has had, oldest first, with their first argument. */
+export async function signalsOf<T>(handle: WorkflowHandle, name: string): Promise<T[]> {
+  const { events } = await handle.fetchHistory();
+  return (events ?? []).flatMap(({ workflowExecutionSignaledEventAttributes: signal }) => {
+    if (signal?.signalName !== name) return [];
+    return [JSON.parse(Buffer.from(signal.input?.payloads?.[0]?.data ?? []).toString()) as T];
+  });
+}
+
+/** A failure that no retry mends, as activities throw it. */
+export function refused(code: ErrorCode, details: ErrorDetails = {}): ApplicationFailure {
+  return ApplicationFailure.create({
+    type: code,
+    message: 'refused',
+    nonRetryable: true,
+    details: [details],
+  });
+}
+
+/** A failure that a retry may mend. */
+export function down(code: ErrorCode): ApplicationFailure {
+  return ApplicationFailure.create({ type: code, message: 'down' });
+}
+
+/** The code that a workflow failed with; rejects when it did not fail. */
+export async function failureCodeOf(handle: WorkflowHandle): Promise<string | null | undefined> {
+  try {
+    await handle.result();
+  } catch (error) {
+    for (let e: unknown = error; e instanceof Error; e = e.cause) {
+      if (e instanceof ApplicationFailure) return e.type;
+    }
+    throw error;
+  }
+  throw new Error('the workflow has not failed');
+}
+
+/** A charged task: 100 wei to one miner, 5 wei fee. */
+export function settledTask(sessionId: SessionId, ordinal: number): SettledTask {
+  const taskId: TaskId = `0x${BigInt(sessionId).toString(16).padStart(32, '0')}${ordinal.toString(16).padStart(32, '0')}`;
+  return {
+    sessionId,
+    taskId,
+    ordinal,
+    outcome: 'completed',
+    requestCid: 'request-cid',
+    evidenceCid: 'evidence-cid',
+    chargeWei: '105',
+    feeWei: '5',
+    payments: [{ miner: `0x${'01'.repeat(20)}`, amountWei: '100' }],
+  };
 }
 
 const QUICK: RetryPolicyConfig = {
