@@ -4,7 +4,7 @@
  */
 import { mkdir, readdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bundleWorkflowCode } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { FAILURE_CONVERTER_PATH } from '../adapters/temporal/connect.js';
 
 const DIST = join(import.meta.dirname, '..');
@@ -23,6 +23,7 @@ export async function buildWorkflowBundle(): Promise<boolean> {
   const { code } = await bundleWorkflowCode({
     workflowsPath: join(DIST, 'workflows', 'index.js'),
     failureConverterPath: FAILURE_CONVERTER_PATH,
+    logger: new DefaultLogger('WARN'),
   });
   await mkdir(join(WORKFLOW_BUNDLE, '..'), { recursive: true });
   const temporary = `${WORKFLOW_BUNDLE}.${process.pid}`;
