@@ -7,7 +7,7 @@ import { recipientOf } from '../adapters/seal/identity.js';
 import { createKeyring, openKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
 import { policyHashOf, sessionIdOf } from '../adapters/seal/session-id.js';
 import type { AccountInfo, NetworkInfo, SetKeyringRequest } from '../domain/api.js';
-import { EngineError } from '../domain/errors.js';
+import { EngineError, findEngineError } from '../domain/errors.js';
 import type { Address, Hex, SessionId } from '../domain/ids.js';
 import { isClientSealed, type Keyring } from '../domain/sealing.js';
 import {
@@ -99,7 +99,13 @@ export class CortensorClient {
       return this.#handle(waiting, prepared.keyring);
     }
     const keys = prepared ?? (await createKeyringFor(sessionId, policy));
-    await this.#setKeyring(waiting, keys, readers, signal);
+    try {
+      await this.#setKeyring(waiting, keys, readers, signal);
+    } catch (error) {
+      // Without keys it can never be used; its deposit is not left waiting for them.
+      if (findEngineError(error)?.retryable === false) await this.#close(sessionId);
+      throw error;
+    }
     return this.#handle(await this.#awaitState(sessionId, 'Open', signal), keys.keyring);
   }
 
@@ -173,6 +179,10 @@ export class CortensorClient {
     const body: SetKeyringRequest = { recipient, keyring: toBase64(file) };
     const call = { method: 'PUT', body, signal } as const;
     await this.#http.json<SessionView>(`/api/v1/sessions/${sessionId}/keyring`, call);
+  }
+
+  #close(sessionId: SessionId): Promise<SessionView> {
+    return this.#http.json(`/api/v1/sessions/${sessionId}/close`, { method: 'POST' });
   }
 
   #awaitState(

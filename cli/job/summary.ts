@@ -5,7 +5,7 @@ import { sameAddress, type Address, type Cid, type Hex, type SessionId } from '.
 import { formatTokens, isBalanced, type MoneySummary, type WeiString } from '../../domain/money.js';
 import type { SessionState } from '../../domain/session.js';
 import type { Chains } from '../chains.js';
-import type { Network } from '../up/network.js';
+import { USER_SINK, type Network } from '../up/network.js';
 import type { JobResult } from './run.js';
 
 export interface Summary {
@@ -175,8 +175,7 @@ export function describe(summary: Summary, network: Network): string {
     `  deposited ${tokens(money.deposited)} = paid ${tokens(money.paid)} + refunded ${tokens(money.refunded)} + slashed ${tokens(money.slashed)} + held ${tokens(money.held)}  ${money.balanced ? '✔ balanced' : '✖ NOT BALANCED'}`,
     '',
     `The user's own database: ${database.rows} rows, receipt ${database.receipt}`,
-    `  PGPASSWORD=… psql '${withoutPassword(network.userDatabaseUrl)}' -c 'select ordinal, outcome, charge_wei from cortensor.task where session_id = ${session.id} order by ordinal'`,
-    `  (the password is the last part of the URL in ${network.configFile}, under sinks.user.url)`,
+    `  psql "$(cat ${userDatabaseFile(network)})" -c 'select ordinal, outcome, charge_wei from cortensor.task where session_id = ${session.id} order by ordinal'`,
     '',
     `Router       ${network.routerUrl}  (API key in ${network.parties.apiKeyFile})`,
     `Temporal UI  ${network.uiUrl}`,
@@ -192,8 +191,7 @@ function tokens(wei: WeiString): string {
   return formatTokens(BigInt(wei));
 }
 
-function withoutPassword(url: string): string {
-  const parsed = new URL(url);
-  parsed.password = '';
-  return parsed.toString();
+/** The file that holds the URL of the user's database, password included. */
+function userDatabaseFile({ config }: Network): string {
+  return config.sinks[USER_SINK]?.url.replace(/^file:/, '') ?? '';
 }
