@@ -48,6 +48,12 @@ export async function startNetwork(options: {
 }): Promise<Network> {
   const { settings, data, display, supervisor } = options;
   const model = settings.models[0];
+  const parties = await openParties(data);
+  // A port that is taken is told before anything is started.
+  const routerPort = await claimPort(data, 'router', settings.router.port || undefined);
+  const oraclePorts = await Promise.all(
+    parties.oracles.map((oracle) => claimPort(data, oracle.name)),
+  );
   const files = await display.step('models', async (note) => {
     const onProgress = progressNote(note);
     const chat = await obtain(chatModel, { onProgress });
@@ -57,15 +63,10 @@ export async function startNetwork(options: {
   const servers = await display.step('servers: Temporal, Kubo, PostgreSQL, three chains', (note) =>
     startAllServers(settings, data, supervisor, note),
   );
-  const parties = await openParties(data);
   const deployment = await display.step('contracts of the three layers', () =>
     deployContracts({ settings, servers, parties }),
   );
 
-  const routerPort = await claimPort(data, 'router', settings.router.port || undefined);
-  const oraclePorts = await Promise.all(
-    parties.oracles.map((oracle) => claimPort(data, oracle.name)),
-  );
   const runtime = await describeRuntime({
     data,
     servers,

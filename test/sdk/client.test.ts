@@ -222,7 +222,7 @@ describe('asking a sealed session', () => {
       yield 'cut';
     };
     await rejects(handle.ask('why').done, 'ROUTER_UNREACHABLE');
-    assert.equal(fake.seen.tasks.length, 4);
+    assert.equal(fake.seen.tasks.length, 7);
   });
 
   test('tells an answer without agreement from an agreed one', async () => {
