@@ -6,12 +6,17 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { isMet, type Bench, type Metrics } from './bench.js';
 import { gasHealth } from './gas-health.js';
 import { gasSettle } from './gas-settle.js';
+import { history } from './history.js';
+import { pipeline } from './pipeline.js';
+import { ttft } from './ttft.js';
 
-const BENCHES: readonly Bench[] = [gasSettle, gasHealth];
+const BENCHES: readonly Bench[] = [gasSettle, gasHealth, ttft, history, pipeline];
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 const HELP = `Usage: npm run -s bench -- [options] [NAME]
 
@@ -30,6 +35,14 @@ async function runBench(bench: Bench): Promise<boolean> {
   const data = await mkdtemp(join(tmpdir(), `cortensor-bench-${bench.name}-`));
   const stops: (() => Promise<unknown>)[] = [() => rm(data, { recursive: true, force: true })];
   const [loadBefore = 0] = loadavg();
+  const stopAll = async (): Promise<void> => {
+    for (const stop of stops.splice(0).toReversed()) {
+      // What does not stop must not hide what was measured, nor keep the rest running.
+      await stop().catch((error: unknown) => say(`not stopped: ${String(error)}`));
+    }
+  };
+  const onSignal = (): void => void stopAll().finally(() => process.exit(130));
+  for (const signal of SIGNALS) process.on(signal, onSignal);
   try {
     const measured = await bench.run({ data, say, defer: (stop) => void stops.push(stop) });
     const metrics: Metrics = { ...measured, load_average: loadBefore };
@@ -38,13 +51,11 @@ async function runBench(bench: Bench): Promise<boolean> {
     process.stdout.write(`${JSON.stringify(result)}\n`);
     return true;
   } catch (error) {
-    say(`not measured: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    say(`not measured: ${inspect(error)}`);
     return false;
   } finally {
-    for (const stop of stops.toReversed()) {
-      // What does not stop must not hide what was measured, nor keep the rest running.
-      await stop().catch((error: unknown) => say(`not stopped: ${String(error)}`));
-    }
+    await stopAll();
+    for (const signal of SIGNALS) process.off(signal, onSignal);
   }
 }
 

@@ -1,0 +1,190 @@
+/**
+ * The network that benchmarks send requests through: Temporal and Kubo as servers, workers, router
+ * and scripted miners as processes of their own, clients in the process that measures. Chains are
+ * left out; nothing on a request's way asks them.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { id, Wallet } from 'ethers';
+import { createIdentityFile } from '../../adapters/seal/identity-file.js';
+import { createIdentity } from '../../adapters/seal/identity.js';
+import { sessionIdOf } from '../../adapters/seal/session-id.js';
+import { connectClient, type TemporalClient } from '../../adapters/temporal/connect.js';
+import { completeConfig, loadSettings } from '../../cli/config.js';
+import { PROJECT_CONFIG } from '../../cli/project.js';
+import { signingDomain } from '../../domain/attestation.js';
+import type { EngineConfig } from '../../domain/config.js';
+import type { Address, Hex, SessionId } from '../../domain/ids.js';
+import type { Candidate } from '../../domain/node.js';
+import type { SealingLevel } from '../../domain/sealing.js';
+import { openSessionGateway, type SessionGateway } from '../../nodes/router/gateway.js';
+import { openSupervisor, startKubo, startTemporal } from '../../servers/start/index.js';
+import { buildWorkflowBundle } from '../../workers/bundle.js';
+import { createStarter, type Starter } from '../../workers/starter.js';
+import type { BenchContext } from '../bench.js';
+import { startChild } from './child.js';
+import type { MinersInput, MinersReady } from './miners-process.js';
+import type { RouterInput, RouterReady } from './router-process.js';
+import type { WorkerInput } from './worker-process.js';
+
+/** As many as a session of three miners reserves. */
+const MINERS = 4;
+const UP_MS = 20_000;
+const NOWHERE: Address = '0x00000000000000000000000000000000000000aa';
+const OWNER = new Wallet(id('bench owner')).address as Address;
+const DEPOSIT_WEI = (10n ** 30n).toString();
+
+export interface BenchNetwork {
+  readonly config: EngineConfig;
+  readonly temporal: TemporalClient;
+  readonly gateway: SessionGateway;
+  readonly routerUrl: string;
+  /** The miners' script as a plain OpenAI-compatible server. */
+  readonly backendUrl: string;
+  readonly apiKey: string;
+  readonly model: string;
+  /** Opens a session and waits until it takes requests. */
+  openSession(terms: {
+    readonly level: SealingLevel;
+    readonly redundancy: number;
+  }): Promise<SessionId>;
+}
+
+/** Starts everything; the context stops it. */
+export async function startNetwork(context: BenchContext): Promise<BenchNetwork> {
+  const { data, say, defer } = context;
+  await buildWorkflowBundle();
+  const apiKey = `ck-${randomBytes(16).toString('hex')}`;
+  const config = await startServers(context, apiKey);
+  const keys = Array.from({ length: MINERS }, (_, i) => id(`bench miner ${i}`));
+  const identities = await Promise.all(keys.map(() => createIdentity()));
+  const model = config.models[0]?.name ?? '';
+  const candidates: Candidate[] = keys.map((key, i) => ({
+    address: new Wallet(key).address as Address,
+    recipient: identities[i]?.recipient ?? '',
+    models: [model],
+    scoreBps: 9_500,
+    level: 9,
+  }));
+  const worker = await startChild<WorkerInput, null>('worker-process', { config, candidates });
+  defer(() => worker.stop());
+  const router = await startChild<RouterInput, RouterReady>('router-process', {
+    config,
+    miners: candidates.map(({ address, recipient }) => ({ address, recipient })),
+  });
+  defer(() => router.stop());
+  const { chainId } = config.layers.service;
+  const miners = await startChild<MinersInput, MinersReady>('miners-process', {
+    routerUrl: router.ready.url,
+    domain: signingDomain(chainId, NOWHERE),
+    model,
+    miners: keys.map((key, i) => ({ key, identity: identities[i]?.identity ?? '' })),
+  });
+  defer(() => miners.stop());
+  const temporal = await connectClient(config.temporal);
+  defer(() => temporal.close());
+  const starter = createStarter({ config, client: temporal.client });
+  await starter.startSettlement();
+  const gateway = openSessionGateway({
+    client: temporal.client,
+    chainId,
+    startSession: (request) => starter.startSession(request, null),
+  });
+  await untilConnected(router.ready.url);
+  say(`network up in ${data}`);
+  const { url: routerUrl } = router.ready;
+  const { backendUrl } = miners.ready;
+  const openSession = sessionOpener(starter, gateway, chainId, model);
+  return { config, temporal, gateway, routerUrl, backendUrl, apiKey, model, openSession };
+}
+
+async function startServers(context: BenchContext, apiKey: string): Promise<EngineConfig> {
+  const { data, defer } = context;
+  const settings = loadSettings({ file: PROJECT_CONFIG, env: {} });
+  const supervisor = await openSupervisor({ data });
+  defer(() => supervisor.stop());
+  const { dynamicConfig } = settings.servers.temporal;
+  const [temporal, ipfs] = await Promise.all([
+    startTemporal({ data, supervisor, dynamicConfig }),
+    startKubo({ data, supervisor }),
+  ]);
+  const identityFile = join(data, 'engine.age');
+  const { recipient } = await createIdentityFile(identityFile);
+  const identity = `file:${identityFile}` as const;
+  const layer = {
+    rpcUrls: ['http://127.0.0.1:1'],
+    signer: identity,
+    contracts: Object.fromEntries(CONTRACTS.map((name) => [name, NOWHERE])),
+  };
+  return completeConfig(settings, {
+    temporal: { address: temporal.address, codec: { identity, keys: join(data, 'codec') } },
+    layers: { onboarding: layer, health: layer, service: layer },
+    ipfs: { apiUrl: ipfs.apiUrl, gatewayUrl: ipfs.gatewayUrl },
+    database: { url: identity },
+    router: {
+      port: 0,
+      identity,
+      recipient,
+      apiKeys: [
+        { name: 'bench', sha256: createHash('sha256').update(apiKey).digest('hex'), sessions: [] },
+      ],
+    },
+    embedding: { folder: data },
+    oracles: [1, 2].map(() => ({ address: NOWHERE, url: 'http://127.0.0.1:1', recipient })),
+  });
+}
+
+/** Every key that a configuration of some layer must have; nothing here calls them. */
+const CONTRACTS = [
+  ...['token', 'nodeRegistry', 'userRegistry', 'committee', 'healthLedger', 'nodePool'],
+  ...['sessionManager', 'sessionPayment'],
+];
+
+function sessionOpener(
+  starter: Starter,
+  gateway: SessionGateway,
+  chainId: number,
+  model: string,
+): BenchNetwork['openSession'] {
+  return async ({ level, redundancy }) => {
+    const clientReference: Hex = `0x${randomBytes(32).toString('hex')}`;
+    const at = { chainId, sessionManager: NOWHERE, owner: OWNER, clientReference };
+    const sessionId = await sessionIdOf(at);
+    const permit = { owner: OWNER, valueWei: DEPOSIT_WEI, deadline: 0, signature: '0x' } as const;
+    const policy = {
+      version: 1,
+      model,
+      redundancy,
+      level,
+      priceCeilingWei: DEPOSIT_WEI,
+      maxTasks: 100_000,
+      idleSeconds: 3_600,
+      taskSeconds: 60,
+    } as const;
+    await starter.startSession(
+      {
+        sessionId,
+        owner: OWNER,
+        clientReference,
+        policy,
+        depositWei: DEPOSIT_WEI,
+        signature: '0x',
+        permit,
+      },
+      null,
+    );
+    const { state } = await gateway.awaitState(sessionId, 'Open', UP_MS);
+    if (state !== 'Open') throw new Error(`the session is ${state}`);
+    return sessionId;
+  };
+}
+
+async function untilConnected(routerUrl: string): Promise<void> {
+  for (const deadline = Date.now() + UP_MS; ; await delay(50)) {
+    const response = await fetch(`${routerUrl}/healthz`, { signal: AbortSignal.timeout(UP_MS) });
+    const { miners } = (await response.json()) as { miners: number };
+    if (miners === MINERS) return;
+    if (Date.now() > deadline) throw new Error(`${miners} of ${MINERS} miners connected`);
+  }
+}

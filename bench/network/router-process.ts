@@ -1,0 +1,75 @@
+/** A real router: HTTP, miners' hub, crypto threads, leases. Only what it reads off chain is given. */
+import { openBlockStore } from '../../adapters/ipfs/block-store.js';
+import { parseIdentity } from '../../adapters/seal/identity-file.js';
+import { readSecret } from '../../adapters/seal/secret.js';
+import { connectClient } from '../../adapters/temporal/connect.js';
+import { signingDomain } from '../../domain/attestation.js';
+import type { EngineConfig } from '../../domain/config.js';
+import { EngineError } from '../../domain/errors.js';
+import { sameAddress, type Address } from '../../domain/ids.js';
+import type { ReservedMiner } from '../../domain/session.js';
+import { openSessionGateway } from '../../nodes/router/gateway.js';
+import { startRouter } from '../../nodes/router/router.js';
+import { startRouterWorkers } from '../../workers/router.js';
+import { createStarter } from '../../workers/starter.js';
+import { runChild } from './child.js';
+import { quietTemporal } from './quiet-temporal.js';
+
+export interface RouterInput {
+  readonly config: EngineConfig;
+  /** As the registry would name them. */
+  readonly miners: readonly ReservedMiner[];
+}
+
+export interface RouterReady {
+  readonly url: string;
+}
+
+const ROUTER_ID = 'bench';
+
+quietTemporal();
+runChild<RouterInput, RouterReady>(async ({ config, miners }) => {
+  const { chainId, contracts } = config.layers.service;
+  const payment = contracts['sessionPayment'] as Address;
+  const temporal = await connectClient(config.temporal);
+  const starter = createStarter({ config, client: temporal.client });
+  const pair = await parseIdentity(await readSecret(config.router.identity));
+  if (pair === undefined) throw new Error('no identity of the router');
+  const router = await startRouter({
+    routerId: ROUTER_ID,
+    config: config.router,
+    network: {
+      version: 'bench',
+      chainId,
+      contracts: { token: payment, sessionManager: payment, sessionPayment: payment },
+      models: config.models,
+      feeBps: config.settlement.feeBps,
+      gatewayUrl: config.ipfs.gatewayUrl,
+    },
+    signingDomain: signingDomain(chainId, payment),
+    identity: pair.identity,
+    blockStore: openBlockStore(config.ipfs),
+    registry: {
+      readNode: async (address) => {
+        const miner = miners.find((known) => sameAddress(known.address, address));
+        if (miner === undefined) return null;
+        return { ...miner, role: 'miner', status: 'Active', stakeWei: 1n, metadataCid: '' };
+      },
+    },
+    gateway: openSessionGateway({
+      client: temporal.client,
+      chainId,
+      startSession: (request) => starter.startSession(request, null),
+    }),
+    // Honest miners with one script answer alike, and what is equal needs no judge.
+    judge: async () => {
+      throw new EngineError('ORACLE_UNREACHABLE');
+    },
+    accounts: { readAccount: async (address) => ({ address, balanceWei: '0', permitNonce: '0' }) },
+    log: (level, message, fields) => {
+      if (level === 'error' || level === 'warn') console.error(`router: ${message}`, fields ?? '');
+    },
+  });
+  await startRouterWorkers({ config, routerId: ROUTER_ID, activities: router.activities });
+  return { url: router.url };
+});
