@@ -65,8 +65,10 @@ export async function settlement(input: SettlementInput): Promise<never> {
     await condition(() => pending.length > 0 || workflowInfo().continueAsNewSuggested);
     if (pending.length > 0) {
       await condition(() => isUrgent || pending.length >= input.maxTasks, input.maxAgeMs);
-      isUrgent = false;
-      await settleTasks(pending.splice(0, input.maxTasks));
+      const batch = pending.splice(0, input.maxTasks);
+      // A session that closes may have more tasks than a batch holds: none of them waits.
+      isUrgent &&= pending.length > 0;
+      await settleTasks(batch);
     }
     if (workflowInfo().continueAsNewSuggested) {
       const recent = [...seen].slice(-REMEMBERED);
