@@ -3,7 +3,7 @@
  * the activities that a test gives it. Activities are our own ports, so fakes are fair here.
  */
 import type { WorkflowHandle } from '@temporalio/client';
-import { ApplicationFailure, type Duration } from '@temporalio/common';
+import { ApplicationFailure, type Duration, type Payload } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { RetryPolicies, RetryPolicyConfig } from '../../domain/config.js';
@@ -87,16 +87,30 @@ export async function untilTrue(
   }
 }
 
+/** Waits until a workflow that never ends has nothing to do. Ended in the middle of a workflow task,
+ * by a termination or by its worker's end, it would keep the server's clock from being skipped. */
+export async function untilIdle(
+  env: TestWorkflowEnvironment,
+  handle: WorkflowHandle,
+): Promise<void> {
+  const isIdle = async (): Promise<boolean> => {
+    const last = (await handle.fetchHistory()).events?.at(-1);
+    return (
+      last?.workflowTaskScheduledEventAttributes == null &&
+      last?.workflowTaskStartedEventAttributes == null
+    );
+  };
+  await untilTrue(env, isIdle, 'the workflow to be idle');
+}
+
 /** Real time, not skipped. */
 const UNTIL_TRUE_MS = 20_000;
 
-/** The signals of one name that a workflow has had, oldest first, with their first argument. */
-export async function signalsOf<T>(handle: WorkflowHandle, name: string): Promise<T[]> {
-  const { events } = await handle.fetchHistory();
-  return (events ?? []).flatMap(({ workflowExecutionSignaledEventAttributes: signal }) => {
-    if (signal?.signalName !== name) return [];
-    return [JSON.parse(Buffer.from(signal.input?.payloads?.[0]?.data ?? []).toString()) as T];
-  });
+/** The first argument of a message, as histories hold it. */
+export function argumentOf<T>(
+  input: { readonly payloads?: readonly Payload[] | null } | null | undefined,
+): T {
+  return JSON.parse(Buffer.from(input?.payloads?.[0]?.data ?? []).toString()) as T;
 }
 
 /** A failure that no retry mends, as activities throw it. */
@@ -127,6 +141,13 @@ export async function failureCodeOf(handle: WorkflowHandle): Promise<string | nu
   throw new Error('the workflow has not failed');
 }
 
+/** Milliseconds that a workflow ran, by the server's clock: awaiting a result skips beyond its end. */
+export async function durationMsOf(handle: WorkflowHandle): Promise<number> {
+  const { startTime, closeTime } = await handle.describe();
+  if (closeTime === undefined) throw new Error('the workflow has not ended');
+  return closeTime.getTime() - startTime.getTime();
+}
+
 /** A charged task: 100 wei to one miner, 5 wei fee. */
 export function settledTask(sessionId: SessionId, ordinal: number): SettledTask {
   const taskId: TaskId = `0x${BigInt(sessionId).toString(16).padStart(32, '0')}${ordinal.toString(16).padStart(32, '0')}`;
@@ -143,20 +164,23 @@ export function settledTask(sessionId: SessionId, ordinal: number): SettledTask 
   };
 }
 
-const QUICK: RetryPolicyConfig = {
-  initialIntervalMs: 1_000,
-  backoffCoefficient: 2,
-  maximumIntervalMs: 60_000,
-  maximumAttempts: 0,
-  startToCloseMs: 60_000,
-  scheduleToCloseMs: 3_600_000,
-};
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+function retries(scheduleToCloseMs: number): RetryPolicies {
+  // Each attempt takes real time, so that long outages need long pauses.
+  const policy: RetryPolicyConfig = {
+    initialIntervalMs: 1_000,
+    backoffCoefficient: 4,
+    maximumIntervalMs: scheduleToCloseMs / 4,
+    maximumAttempts: 0,
+    startToCloseMs: 60_000,
+    scheduleToCloseMs,
+  };
+  return { chain: policy, ipfs: policy, database: policy, miner: policy, oracle: policy };
+}
 
 /** Retries as a deployment would have them: an hour for everything. */
-export const RETRIES: RetryPolicies = {
-  chain: QUICK,
-  ipfs: QUICK,
-  database: QUICK,
-  miner: QUICK,
-  oracle: QUICK,
-};
+export const RETRIES: RetryPolicies = retries(HOUR_MS);
+/** Retries for a week. */
+export const LONG_RETRIES: RetryPolicies = retries(7 * DAY_MS);
