@@ -12,9 +12,10 @@ import { gasHealth } from './gas-health.js';
 import { gasSettle } from './gas-settle.js';
 import { history } from './history.js';
 import { pipeline } from './pipeline.js';
+import { sealing } from './sealing.js';
 import { ttft } from './ttft.js';
 
-const BENCHES: readonly Bench[] = [gasSettle, gasHealth, ttft, history, pipeline];
+const BENCHES: readonly Bench[] = [gasSettle, gasHealth, ttft, history, pipeline, sealing];
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
