@@ -51,15 +51,15 @@ export const sealing: Bench = {
   },
 };
 
-/** Medians of whole requests, the two levels in turns at every client. */
+/** Medians of whole requests, the two levels in turns. */
 async function medians(
   network: BenchNetwork,
   sessions: readonly [open: string, link: string],
   load: { readonly prompt: string; readonly requests: number },
 ): Promise<{ readonly open: number; readonly link: number }> {
   const totals: [number[], number[]] = [[], []];
-  await runClients(CLIENTS, load.requests, async (client, index) => {
-    const side = (client + index) % 2 === 0 ? 0 : 1;
+  await runClients(CLIENTS, load.requests, async (_, index) => {
+    const side = index % 2 === 0 ? 0 : 1;
     totals[side].push((await ask(network, sessions[side], load.prompt)).totalMs);
   });
   return { open: quantile(totals[0], 0.5), link: quantile(totals[1], 0.5) };

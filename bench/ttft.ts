@@ -1,6 +1,6 @@
 /**
  * Time to first token through the router, against the miners' own backend over plain HTTP. Three
- * sides take turns at every client: the backend, a session at level `open`, and one at `link`, which
+ * sides take turns: the backend, a session at level `open`, and one at `link`, which
  * is the default and the one that counts. Three miners answer each request of a session, and while
  * the stream runs the request is sealed, pinned and recorded: that work is under way meanwhile.
  */
@@ -34,14 +34,14 @@ export const ttft: Bench = {
         firsts: [] as number[],
       },
     ] as const;
-    const request = async (prompt: string, client: number, index: number, isCounted: boolean) => {
-      const side = sides[(client + index) % sides.length] ?? sides[0];
+    const request = async (prompt: string, index: number, isCounted: boolean) => {
+      const side = sides[index % sides.length] ?? sides[0];
       const { firstMs } = await ask(network, side.session, prompt);
       if (isCounted) side.firsts.push(firstMs);
     };
-    await runClients(CLIENTS, WARM_UP, (client, index) => request('4@50', client, index, false));
+    await runClients(CLIENTS, WARM_UP, (_, index) => request('4@50', index, false));
     context.say('warm');
-    await runClients(CLIENTS, REQUESTS, (client, index) => request(PROMPT, client, index, true));
+    await runClients(CLIENTS, REQUESTS, (_, index) => request(PROMPT, index, true));
     const [backend, open, link] = sides.map(({ name, firsts }) => {
       const [p50, p95] = [quantile(firsts, 0.5), quantile(firsts, 0.95)];
       context.say(
