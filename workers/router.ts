@@ -8,8 +8,8 @@ import { routerQueue, TASK_QUEUES } from '../domain/ids.js';
 import type { RouterActivities } from '../domain/lease.js';
 import { runWorkers, type RunningWorkers } from './run.js';
 
-/** Leases are handed over in this time when the router stops. */
-const GRACE = '20s';
+/** A router that stops hands its leases over at once; tasks under way may end in this time. */
+const HAND_OVER = '20s';
 
 export async function startRouterWorkers(deps: {
   readonly config: EngineConfig;
@@ -24,7 +24,8 @@ export async function startRouterWorkers(deps: {
     dataConverter: await dataConverter(config.temporal),
     activities: translated(deps.activities),
     maxConcurrentActivityTaskExecutions: config.taskQueues.routers.maxConcurrentActivities,
-    shutdownGraceTime: GRACE,
+    shutdownGraceTime: 0,
+    shutdownForceTime: HAND_OVER,
   };
   const workers = await Promise.all(
     [routerQueue(routerId), TASK_QUEUES.routers].map((taskQueue) =>
