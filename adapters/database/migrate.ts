@@ -27,8 +27,9 @@ interface Migration {
   readonly sql: string;
 }
 
-/** "Someone else has just created it": duplicate schema, table, or row of the system catalogue. */
-const CLASH_STATES = new Set(['42P06', '42P07', '23505', 'XX000']);
+/** "Someone else has just created it": duplicate schema, table, type (a table is one too), or row of
+ * the system catalogue. */
+const CLASH_STATES = new Set(['42P06', '42P07', '42710', '23505', 'XX000']);
 
 /** The SQL files ship beside the sources; this module runs from `dist/adapters/database`. */
 const SQL_ROOT = new URL('../../../adapters/database/sql/', import.meta.url);
