@@ -22,6 +22,7 @@ test('a lease heartbeats, hands over its running tasks, and ends when it is canc
   const lease = holdLease(env, world, world.lease);
   const ended = assert.rejects(lease, { name: 'CancelledFailure' });
   await until(() => beats >= 1, 'a heartbeat');
+  await until(() => world.router.sessions.all().length === 1, 'the session');
   const answer = world.chat('hi', { stream: true });
   await until(() => world.miner(0).said.includes('frame'), 'the first frame');
   env.cancel();
