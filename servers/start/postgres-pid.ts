@@ -3,22 +3,43 @@
  * @see https://www.postgresql.org/docs/18/storage-file-layout.html
  */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { identify } from '../identity.js';
 
 /** The status in a cluster's pid file, such as `starting` or `ready`; `undefined` without one. */
 export function statusOf(cluster: string): string | undefined {
   return readPidFile(cluster)?.[7]?.trim();
 }
 
+/** Limit for what is left of a killed server to notice, in milliseconds. */
+const REMAINS_MS = 10_000;
+const POLL_MS = 50;
+
 /**
- * Removes the pid file of a killed server whose process id belongs to another program by now.
- * PostgreSQL judges by the id alone and would refuse to start; in a container, ids recur soon.
+ * Clears what a killed server left: waits for its last processes, which hold its shared memory until
+ * they notice, and removes its pid file. PostgreSQL judges that by the process id alone and would
+ * refuse to start while the id is a zombie's or, as ids recur, another program's.
  */
-export function removeStalePidFile(cluster: string): void {
+export async function clearKilledRun(cluster: string): Promise<void> {
+  const deadline = Date.now() + REMAINS_MS;
+  while (hasProcesses(cluster) && Date.now() < deadline) await delay(POLL_MS);
   const pid = Number(readPidFile(cluster)?.[0]);
-  if (!Number.isInteger(pid) || isPostgres(pid)) return;
+  if (!Number.isInteger(pid) || (identify(pid) !== undefined && isPostgres(pid))) return;
   rmSync(join(cluster, 'postmaster.pid'), { force: true });
+}
+
+/** True while a process works in the cluster's folder, as all of PostgreSQL's do; told on Linux only. */
+function hasProcesses(cluster: string): boolean {
+  if (process.platform !== 'linux') return false;
+  return readdirSync('/proc').some((name) => {
+    try {
+      return /^\d+$/.test(name) && readlinkSync(`/proc/${name}/cwd`) === cluster;
+    } catch {
+      return false; // ENOENT: it has ended. EACCES: it is another user's, and not ours.
+    }
+  });
 }
 
 function readPidFile(cluster: string): string[] | undefined {

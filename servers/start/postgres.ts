@@ -12,7 +12,7 @@ import { run } from '../run.js';
 import type { ServerSpec } from '../spec.js';
 import { accepts, untilAnswer } from './answer.js';
 import type { Prepared, StartOptions } from './options.js';
-import { removeStalePidFile, statusOf } from './postgres-pid.js';
+import { clearKilledRun, statusOf } from './postgres-pid.js';
 import { unprivileged, type Unprivileged } from './unprivileged.js';
 
 export interface PostgresOptions extends StartOptions {
@@ -66,7 +66,7 @@ export async function preparePostgres(options: PostgresOptions): Promise<Prepare
     ...runner.launch(path, ['-D', cluster, ...flags]),
     cwd: '/', // Ours may be closed to the user it runs as.
     prepare: async () => {
-      removeStalePidFile(cluster);
+      await clearKilledRun(cluster);
       return [];
     },
     ready: (signal) =>

@@ -113,7 +113,7 @@ describe('asking a sealed session', () => {
     assert.equal(answer.verdictAgreed, true);
     assert.deepEqual(answer.usage, { promptTokens: 4, completionTokens: 3 });
     assert.equal(answer.requestCid, 'bafkrequest');
-    assert.equal(JSON.stringify(fake.seen.tasks).includes('sky'), false);
+    assert.equal(JSON.stringify(fake.seen.tasks).includes('why is the sky blue'), false);
   });
 
   test('brings the agreed answer where the primary lost the verdict', async () => {
