@@ -107,8 +107,10 @@ export function openSessionGateway(deps: {
           handle.executeUpdate(awaitStateUpdate, { args: [state], updateId }),
         );
       } catch (error) {
-        // The wait is over, not the session: what it is now is asked below.
-        if (findEngineError(error)?.details['reason'] !== DEADLINE) throw error;
+        // The wait is over, or the session has ended and takes no updates: it is asked below.
+        const known = findEngineError(error);
+        const isAnswered = known?.code === 'SESSION_NOT_FOUND';
+        if (!isAnswered && known?.details['reason'] !== DEADLINE) throw error;
       }
       return view(sessionId);
     },
@@ -128,8 +130,17 @@ export function openSessionGateway(deps: {
       call(sessionId, UPDATE_MS, (handle) =>
         handle.executeUpdate(setKeyringUpdate, { args: [keyring] }),
       ),
-    close: (sessionId) =>
-      call(sessionId, UPDATE_MS, (handle) => handle.executeUpdate(closeSessionUpdate)),
+    async close(sessionId) {
+      try {
+        return await call(sessionId, UPDATE_MS, (handle) =>
+          handle.executeUpdate(closeSessionUpdate),
+        );
+      } catch (error) {
+        // Closing a session that has ended is no error.
+        if (findEngineError(error)?.code !== 'SESSION_NOT_FOUND') throw error;
+        return await view(sessionId);
+      }
+    },
     task: (sessionId, taskId) =>
       call(sessionId, QUERY_MS, (handle) => handle.query(taskQuery, taskId)),
     tasks: (sessionId) => call(sessionId, QUERY_MS, (handle) => handle.query(tasksQuery)),

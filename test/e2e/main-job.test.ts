@@ -76,12 +76,18 @@ let first: Summary;
 /** Of the first session: its keys, sealed to the user. */
 let exported: ExportedSession;
 
-test('up: a job whose whole process tree is killed in the middle is finished by the next start', async () => {
+/** Kills everything once the job has got as far as a text says. */
+async function killAfter(progress: RegExp): Promise<void> {
   const up = startUp([...options, '--once', '--json']);
-  await up.untilProgress(/agreed by 3 miners[^]*agreed by 3 miners/);
+  await up.untilProgress(progress);
   killTree(up, data);
   await up.ended;
+}
+
+test('up: a job whose whole process tree is killed twice on its way is finished by the next start', async () => {
+  await killAfter(/agreed by 3 miners[^]*agreed by 3 miners/);
   const interrupted = (await readJob()).session?.sessionId;
+  await killAfter(/✔ settle on chain/);
 
   first = await runUp(options);
   assertHeld(first);

@@ -134,6 +134,19 @@ test('the gateway takes a session from its opening to its close', async () => {
   });
 });
 
+test('a session that has ended can be waited for and closed again, and answers as it is', async () => {
+  const gateway = openGateway();
+  const sessionId = '4242';
+  await withWorkers(env, FAKES, async () => {
+    await gateway.start({ ...REQUEST, sessionId });
+    await gateway.awaitState(sessionId, 'Open', 10_000);
+    await gateway.close(sessionId);
+    await env.client.workflow.getHandle(workflowIds.session(CHAIN, sessionId)).result();
+    assert.equal((await gateway.awaitState(sessionId, 'Open', 10_000)).state, 'Closed');
+    assert.equal((await gateway.close(sessionId)).state, 'Closed');
+  });
+});
+
 test('a session that was never opened is not found, whatever is asked of it', async () => {
   const gateway = openGateway();
   const missing = { code: 'SESSION_NOT_FOUND' };
