@@ -10,7 +10,7 @@ import type { RetryPolicies, RetryPolicyConfig } from '../../domain/config.js';
 import type { ErrorCode, ErrorDetails } from '../../domain/errors.js';
 import { TASK_QUEUES, type SessionId, type TaskId, type TaskQueueName } from '../../domain/ids.js';
 import type { SettledTask } from '../../domain/task.js';
-import { obtain, temporalTestServer } from '../../servers/obtain/index.js';
+import { obtain, temporal, temporalTestServer } from '../../servers/obtain/index.js';
 import { WORKFLOW_BUNDLE } from '../../workers/bundle.js';
 
 /** Outages are what these tests are about: what workers say of them is no news. */
@@ -19,18 +19,30 @@ Runtime.install({
   telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' } } },
 });
 
-/** The library gives the server 5 s to start; on a busy machine a Java program may need longer. */
+/** The library gives a server 5 s to start; on a busy machine it may need longer. */
 const START_MS = 60_000;
 
 /** Starts a server whose clock jumps whenever all workflows wait. */
 export async function startTimeSkipping(): Promise<TestWorkflowEnvironment> {
   const { path } = await obtain(temporalTestServer);
+  const server = { executable: { type: 'existing-path', path } } as const;
+  return await started(() => TestWorkflowEnvironment.createTimeSkipping({ server }));
+}
+
+/** Starts a real server, in memory. */
+export async function startLocal(): Promise<TestWorkflowEnvironment> {
+  const { path } = await obtain(temporal);
+  const server = { executable: { type: 'existing-path', path } } as const;
+  return await started(() => TestWorkflowEnvironment.createLocal({ server }));
+}
+
+async function started(
+  start: () => Promise<TestWorkflowEnvironment>,
+): Promise<TestWorkflowEnvironment> {
   const deadline = Date.now() + START_MS;
   for (;;) {
     try {
-      return await TestWorkflowEnvironment.createTimeSkipping({
-        server: { executable: { type: 'existing-path', path } },
-      });
+      return await start();
     } catch (error) {
       const isLate = error instanceof Error && error.message.includes('did not start within');
       if (!isLate || Date.now() > deadline) throw error;

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { TASK_QUEUES, workflowIds, type Address, type TaskId } from '../../domain/ids.js';
-import type { SealingLevel } from '../../domain/sealing.js';
+import { TASK_QUEUES, workflowIds } from '../../domain/ids.js';
 import type { SessionView } from '../../domain/session.js';
 import type { SettledTask } from '../../domain/task.js';
 import {
@@ -12,26 +11,22 @@ import {
   completeTasksUpdate,
   setKeyringUpdate,
   submitTasksUpdate,
+  taskQuery,
   tasksSettledSignal,
 } from '../../workflows/messages.js';
 import type { SessionInput } from '../../workflows/session.js';
+import { RETRIES, startTimeSkipping, untilIdle, withWorkers } from '../support/workflows.js';
 import {
-  RETRIES,
-  startTimeSkipping,
-  withWorkers,
-  type FakeActivities,
-} from '../support/workflows.js';
-
-const DAY_SECONDS = 86_400;
-const CHAIN = 31_339;
-const OWNER: Address = '0x00000000000000000000000000000000000000aa';
-const MINERS = ['0x01', '0x02', '0x03', '0x04'].map((address) => ({
-  address: address as Address,
-  recipient: `age1${address}`,
-  models: ['m'],
-  scoreBps: 9_000,
-  level: 9,
-}));
+  CHAIN,
+  COMPLETION,
+  DAY_SECONDS,
+  MINERS,
+  network,
+  sessionInput,
+  startSession,
+  SUBMISSION,
+  TASK,
+} from './session-network.js';
 
 let env: TestWorkflowEnvironment;
 before(async () => {
@@ -41,94 +36,7 @@ after(async () => {
   await env.teardown();
 });
 
-let sessions = 0;
-function sessionInput(level: SealingLevel = 'link', idleSeconds = 30 * DAY_SECONDS): SessionInput {
-  const sessionId = String(++sessions);
-  return {
-    request: {
-      sessionId,
-      owner: OWNER,
-      clientReference: '0x01',
-      depositWei: '1000000',
-      signature: '0x',
-      permit: { owner: OWNER, valueWei: '1000000', deadline: 0, signature: '0x' },
-      policy: {
-        version: 1,
-        model: 'm',
-        redundancy: 3,
-        level,
-        priceCeilingWei: '10',
-        maxTasks: 100,
-        idleSeconds,
-        taskSeconds: 60,
-      },
-    },
-    chainId: CHAIN,
-    pricePerTokenWei: '10',
-    feeBps: 500,
-    validators: [],
-    routerRecipient: 'age1router',
-    ownerRecipient: null,
-    retries: RETRIES,
-  };
-}
-
-/** The network as this session sees it: everything works, and calls are counted. */
-function network(changes: { chain?: object; oracles?: object; ipfs?: object } = {}) {
-  const calls: string[] = [];
-  const closed: { sessionId: string; chargedWei: string }[] = [];
-  const fakes: FakeActivities = {
-    ipfs: {
-      pinPolicy: async () => 'policy-cid',
-      createKeyring: async () => ({ recipient: 'age1session', cid: 'keyring-cid' }),
-      ...changes.ipfs,
-    },
-    chain: {
-      openSession: async () => {
-        calls.push('openSession');
-        return '0x0a';
-      },
-      listCandidates: async () => MINERS,
-      closeSession: async (input: { sessionId: string; chargedWei: string }) => {
-        closed.push(input);
-        return { refundedWei: String(1_000_000n - BigInt(input.chargedWei)) };
-      },
-      ...changes.chain,
-    },
-    oracles: { collectAttestations: async () => ['0x01', '0x02'], ...changes.oracles },
-    routers: {
-      holdLease: async () => {
-        throw ApplicationFailure.nonRetryable('no router stays', 'ROUTER_LEASE_LOST');
-      },
-    },
-  };
-  return { fakes, calls, closed };
-}
-
-async function start(input: SessionInput) {
-  return await env.client.workflow.start('session', {
-    workflowId: workflowIds.session(CHAIN, input.request.sessionId),
-    taskQueue: TASK_QUEUES.workflows,
-    args: [input],
-  });
-}
-
-const TASK: TaskId = `0x${'11'.repeat(32)}`;
-const SUBMISSION = {
-  taskId: TASK,
-  requestCid: 'request-cid',
-  model: 'm',
-  maxPromptTokens: 50,
-  maxTokens: 50,
-  seed: 1,
-};
-const COMPLETION = {
-  taskId: TASK,
-  outcome: 'completed' as const,
-  evidenceCid: 'evidence-cid',
-  paidMiners: MINERS.slice(0, 3).map((miner) => miner.address),
-  usage: { promptTokens: 10, completionTokens: 20 },
-};
+const start = (input: SessionInput) => startSession(env, input);
 
 test('session: idles for 30 days, then closes and refunds the whole deposit', async () => {
   const { fakes, closed } = network();
@@ -319,7 +227,29 @@ test('session: tells the settlement workflow of each charged task', async () => 
       tasks.map((task) => [task.taskId, task.chargeWei]),
       [[TASK, '945']],
     );
+    await untilIdle(env, settlement);
+    await untilIdle(env, handle);
     await settlement.terminate();
     await handle.terminate();
   });
+});
+
+test('session: a task that the committee disputes is not charged', async () => {
+  const { fakes, closed } = network();
+  await withWorkers(env, fakes, async () => {
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
+    await handle.signal(tasksSettledSignal, { taskIds: [TASK], transaction: null });
+    await handle.executeUpdate(closeSessionUpdate);
+    const view = (await handle.result()) as SessionView;
+    assert.equal(view.budget.chargedWei, '0');
+    assert.equal(view.budget.refundedWei, '1000000');
+    assert.equal((await handle.query(taskQuery, TASK))?.outcome, 'disputed');
+  });
+  assert.deepEqual(
+    closed.map((c) => c.chargedWei),
+    ['0'],
+  );
 });

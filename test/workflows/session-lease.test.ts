@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { LeaseInput } from '../../domain/lease.js';
+import type { SessionView } from '../../domain/session.js';
+import {
+  awaitStateUpdate,
+  claimLeaseUpdate,
+  closeSessionUpdate,
+  completeTasksUpdate,
+  sessionQuery,
+  submitTasksUpdate,
+  tasksSettledSignal,
+} from '../../workflows/messages.js';
+import type { SessionInput } from '../../workflows/session.js';
+import { startLocal, untilTrue, withWorkers, type FakeActivities } from '../support/workflows.js';
+import {
+  COMPLETION,
+  network,
+  OTHER,
+  sessionInput,
+  startSession,
+  SUBMISSION,
+  TASK,
+} from './session-network.js';
+
+// A real server: the one that skips time loses an update that arrives while an activity ends.
+let env: TestWorkflowEnvironment;
+before(async () => {
+  env = await startLocal();
+});
+after(async () => {
+  await env.teardown();
+});
+
+const start = (input: SessionInput) => startSession(env, input);
+
+test('session: continues as new after 1,500 updates with its open tasks, charges and counts', async () => {
+  const { fakes } = network();
+  const input = sessionInput();
+  await withWorkers(env, fakes, async () => {
+    const handle = await start(input);
+    const firstRun = handle.firstExecutionRunId;
+    // Not bound to the first run, as routers are not.
+    const session = env.client.workflow.getHandle(handle.workflowId);
+    await session.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await session.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION, OTHER] }] });
+    await session.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
+    const before = await session.query(sessionQuery);
+
+    const repeat = async (times: number): Promise<void> => {
+      for (let i = 0; i < times; i++) {
+        await session.executeUpdate(submitTasksUpdate, { args: [{ tasks: [OTHER] }] });
+      }
+    };
+    // Two have been: with the 1,500th the run is used up. No more than 10 may be under way.
+    await Promise.all(Array.from({ length: 7 }, () => repeat(214)));
+    await untilTrue(
+      env,
+      async () => (await session.describe()).runId !== firstRun,
+      'the next run',
+      '10ms',
+    );
+
+    assert.deepEqual(await session.query(sessionQuery), before);
+    assert.deepEqual(before.tasks, { accepted: 2, open: 1, ended: 1, settled: 0 });
+    assert.equal(before.budget.chargedWei, '945');
+    await session.executeUpdate(completeTasksUpdate, {
+      args: [{ tasks: [{ ...COMPLETION, taskId: OTHER.taskId }] }],
+    });
+    await session.executeUpdate(closeSessionUpdate);
+    await session.signal(tasksSettledSignal, {
+      taskIds: [TASK, OTHER.taskId],
+      transaction: '0x0c',
+    });
+    const view = (await session.result()) as SessionView;
+    assert.deepEqual(view.tasks, { accepted: 2, open: 0, ended: 2, settled: 2 });
+    assert.equal(view.budget.chargedWei, String(2 * 945));
+  });
+});
+
+/** Routers that hold leases until a test ends them, and note which they were given. */
+function routers() {
+  const leases: { router: string; input: LeaseInput; end: (error?: Error) => void }[] = [];
+  const routerOf = (router: string) => ({
+    holdLease: async (input: LeaseInput) => {
+      const context = Context.current();
+      const beat = setInterval(() => context.heartbeat(), 500);
+      try {
+        const held = new Promise<void>((resolve, reject) => {
+          const end = (error?: Error) => (error === undefined ? resolve() : reject(error));
+          leases.push({ router, input, end });
+        });
+        await Promise.race([held, context.cancelled]);
+      } finally {
+        clearInterval(beat);
+      }
+    },
+  });
+  const lease = async (number: number) => {
+    await untilTrue(env, () => leases.length >= number, `lease ${number}`, '100ms');
+    const found = leases[number - 1];
+    assert.ok(found);
+    return found;
+  };
+  const fakes: FakeActivities = {
+    'router:a': routerOf('a'),
+    'router:b': routerOf('b'),
+    routers: routerOf('any'),
+  };
+  return { fakes, lease, leases };
+}
+
+test('session: a router that claims the lease gets it, with all that it needs to serve', async () => {
+  const { fakes, lease } = routers();
+  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    const claim = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+    assert.deepEqual(claim, { holder: 'router:a' });
+    const { router, input, end } = await lease(1);
+    assert.equal(router, 'a');
+    assert.equal(input.workflowId, handle.workflowId);
+    assert.equal(input.miners.length, 4);
+    assert.equal(input.keyring?.cid, 'keyring-cid');
+    assert.deepEqual(input.openTasks, []);
+    end();
+    await handle.executeUpdate(closeSessionUpdate);
+    await handle.result();
+  });
+});
+
+test('session: a lease that is given back idle is free for the next router that claims it', async () => {
+  const { fakes, lease, leases } = routers();
+  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+    (await lease(1)).end();
+    // Given back, not lost: an idle session costs no router anything.
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    assert.equal(leases.length, 1);
+    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:b'] });
+    const second = await lease(2);
+    assert.equal(second.router, 'b');
+    second.end();
+    await handle.executeUpdate(closeSessionUpdate);
+    await handle.result();
+  });
+});
+
+test('session: a lease moves to another router only while no task is open', async () => {
+  const { fakes, lease } = routers();
+  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+    await lease(1);
+    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    const refused = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:b'] });
+    assert.equal(refused.holder, 'router:a');
+    await handle.executeUpdate(completeTasksUpdate, {
+      args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
+    });
+    const moved = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:b'] });
+    assert.equal(moved.holder, 'router:b');
+    const second = await lease(2);
+    assert.equal(second.router, 'b');
+    second.end();
+    await handle.executeUpdate(closeSessionUpdate);
+    await handle.result();
+  });
+});
+
+test('session: open tasks whose router lost its lease go to any other router', async () => {
+  const { fakes, lease } = routers();
+  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+    const first = await lease(1);
+    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    first.end(ApplicationFailure.nonRetryable('the router dies', 'ROUTER_LEASE_LOST'));
+    const second = await lease(2);
+    assert.equal(second.router, 'any');
+    assert.deepEqual(
+      second.input.openTasks.map((task) => [task.taskId, task.ordinal]),
+      [[TASK, 0]],
+    );
+    await handle.executeUpdate(completeTasksUpdate, {
+      args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
+    });
+    second.end();
+    await handle.executeUpdate(closeSessionUpdate);
+    await handle.result();
+  });
+});

@@ -1,0 +1,115 @@
+/** What the tests of the session workflow share: a session's input, its tasks, and a network. */
+import { ApplicationFailure } from '@temporalio/common';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { TASK_QUEUES, workflowIds, type Address, type TaskId } from '../../domain/ids.js';
+import type { SealingLevel } from '../../domain/sealing.js';
+import type { SessionInput } from '../../workflows/session.js';
+import { RETRIES, type FakeActivities } from '../support/workflows.js';
+
+export const DAY_SECONDS = 86_400;
+export const CHAIN = 31_339;
+const OWNER: Address = '0x00000000000000000000000000000000000000aa';
+export const MINERS = ['0x01', '0x02', '0x03', '0x04'].map((address) => ({
+  address: address as Address,
+  recipient: `age1${address}`,
+  models: ['m'],
+  scoreBps: 9_000,
+  level: 9,
+}));
+
+let sessions = 0;
+export function sessionInput(
+  level: SealingLevel = 'link',
+  idleSeconds = 30 * DAY_SECONDS,
+): SessionInput {
+  const sessionId = String(++sessions);
+  return {
+    request: {
+      sessionId,
+      owner: OWNER,
+      clientReference: '0x01',
+      depositWei: '1000000',
+      signature: '0x',
+      permit: { owner: OWNER, valueWei: '1000000', deadline: 0, signature: '0x' },
+      policy: {
+        version: 1,
+        model: 'm',
+        redundancy: 3,
+        level,
+        priceCeilingWei: '10',
+        maxTasks: 100,
+        idleSeconds,
+        taskSeconds: 60,
+      },
+    },
+    chainId: CHAIN,
+    pricePerTokenWei: '10',
+    feeBps: 500,
+    validators: [],
+    routerRecipient: 'age1router',
+    ownerRecipient: null,
+    retries: RETRIES,
+  };
+}
+
+/** The network as this session sees it: everything works, and calls are counted. */
+export function network(
+  changes: { chain?: object; oracles?: object; ipfs?: object; routers?: object } = {},
+) {
+  const calls: string[] = [];
+  const closed: { sessionId: string; chargedWei: string }[] = [];
+  const fakes: FakeActivities = {
+    ipfs: {
+      pinPolicy: async () => 'policy-cid',
+      createKeyring: async () => ({ recipient: 'age1session', cid: 'keyring-cid' }),
+      ...changes.ipfs,
+    },
+    chain: {
+      openSession: async () => {
+        calls.push('openSession');
+        return '0x0a';
+      },
+      listCandidates: async () => MINERS,
+      closeSession: async (input: { sessionId: string; chargedWei: string }) => {
+        closed.push(input);
+        return { refundedWei: String(1_000_000n - BigInt(input.chargedWei)) };
+      },
+      ...changes.chain,
+    },
+    oracles: { collectAttestations: async () => ['0x01', '0x02'], ...changes.oracles },
+    routers: {
+      holdLease: async () => {
+        throw ApplicationFailure.nonRetryable('no router stays', 'ROUTER_LEASE_LOST');
+      },
+      ...changes.routers,
+    },
+  };
+  return { fakes, calls, closed };
+}
+
+/** Starts a session under its own id. */
+export async function startSession(env: TestWorkflowEnvironment, input: SessionInput) {
+  return await env.client.workflow.start('session', {
+    workflowId: workflowIds.session(CHAIN, input.request.sessionId),
+    taskQueue: TASK_QUEUES.workflows,
+    args: [input],
+  });
+}
+
+export const TASK: TaskId = `0x${'11'.repeat(32)}`;
+export const SUBMISSION = {
+  taskId: TASK,
+  requestCid: 'request-cid',
+  model: 'm',
+  maxPromptTokens: 50,
+  maxTokens: 50,
+  seed: 1,
+};
+export const OTHER = { ...SUBMISSION, taskId: `0x${'22'.repeat(32)}` as TaskId };
+export const COMPLETION = {
+  taskId: TASK,
+  outcome: 'completed' as const,
+  evidenceCid: 'evidence-cid',
+  paidMiners: MINERS.slice(0, 3).map((miner) => miner.address),
+  usage: { promptTokens: 10, completionTokens: 20 },
+};
