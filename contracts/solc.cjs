@@ -24,7 +24,7 @@ function readImport(name) {
 /** Writes all of `text`, also into a pipe that is slow to be read. */
 function print(text) {
   const bytes = Buffer.from(text);
-  for (let written = 0; written < bytes.length; ) {
+  for (let written = 0; written < bytes.length;) {
     try {
       written += writeSync(1, bytes, written);
     } catch (error) {
