@@ -44,7 +44,8 @@ async function oracleAt(behaviour: Behaviour): Promise<string> {
 
 const addressOf = (byte: string): Address => `0x${byte.repeat(20)}`;
 const signs = (byte: string) => (): ReturnType<Behaviour> => {
-  const body = { signed: true, oracle: addressOf(byte), signature: `0x${byte}` };
+  const signature: Hex = `0x${byte}`;
+  const body = { signed: true, oracle: addressOf(byte), signature } as const;
   return { status: 200, body: body satisfies AttestationAnswer };
 };
 const refuses =

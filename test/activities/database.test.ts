@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ApplicationFailure } from '@temporalio/common';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { createDatabaseActivities } from '../../activities/database.js';
+import type { Sink } from '../../adapters/database/sink.js';
+import { encodeJson } from '../../adapters/ipfs/canonical.js';
+import { EngineError } from '../../domain/errors.js';
+import type { ExportReceipt, ExportRows } from '../../domain/export.js';
+import type { Cid } from '../../domain/ids.js';
+import type { TaskRecord } from '../../domain/lease.js';
+import type { SessionView } from '../../domain/session.js';
+import { memoryStore } from './memory-store.js';
+
+const MINER = `0x${'01'.repeat(20)}` as const;
+const INPUT = { sessionId: '7', workflowId: 'session:1:7', sink: 'mine' } as const;
+
+/** A session with this many ended tasks, and one that is open. */
+async function world(count: number) {
+  const store = memoryStore();
+  const text = (value: string) => store.put(Buffer.from(value));
+  const policyCid = await text('policy');
+  const keyringCid = await text('keyring');
+  const tasks: TaskRecord[] = [];
+  for (let ordinal = 0; ordinal <= count; ordinal++) {
+    const taskId = `0x${ordinal.toString(16).padStart(64, '0')}` as const;
+    const resultCid = await text(`result ${ordinal}`);
+    const evidence = {
+      sessionId: '7',
+      commitments: [{ miner: MINER, resultCid, resultHash: '0x0a' }],
+      verdict: { scores: [{ miner: MINER.toUpperCase(), scoreBps: 9_000, isAgreed: true }] },
+    };
+    tasks.push({
+      taskId,
+      ordinal,
+      state: ordinal === count ? 'Open' : 'Settled',
+      outcome: ordinal === count ? null : 'completed',
+      requestCid: await text(`request ${ordinal}`),
+      evidenceCid: await store.put(encodeJson(evidence)),
+      usage: { promptTokens: 10, completionTokens: 20 },
+      chargeWei: '945',
+      payments: [{ miner: MINER, amountWei: '900' }],
+      settlementTx: '0x0c',
+    });
+  }
+  const view = {
+    sessionId: '7',
+    owner: MINER,
+    state: 'Closed',
+    policy: { model: 'm', level: 'link', redundancy: 1 },
+    policyCid,
+    keyring: { recipient: 'age1session', cid: keyringCid },
+    pricePerTokenWei: '10',
+    budget: { depositedWei: '1000', reservedWei: '0', chargedWei: '945', refundedWei: '55' },
+  } as unknown as SessionView;
+
+  const rows: ExportRows[] = [];
+  const receipts: ExportReceipt[] = [];
+  const opened: string[] = [];
+  const sink: Partial<Sink> = {
+    migrate: async () => {},
+    write: async (batch) => {
+      rows.push(batch);
+    },
+    readDigest: async () => ({
+      rows: { session: 1, task: count, task_result: count, payload: 2 + 3 * count },
+      digest: '0x0d',
+    }),
+  };
+  const activities = createDatabaseActivities({
+    store,
+    openSink: async (name) => {
+      opened.push(name);
+      if (name !== 'mine') throw new EngineError('CONFIG_INVALID', { sink: name });
+      return sink as Sink;
+    },
+    readSession: async () => ({ view, tasks }),
+    saveReceipt: async (receipt) => {
+      receipts.push(receipt);
+    },
+  });
+  return { activities, store, tasks, rows, receipts };
+}
+
+test('exportPage: writes every ended task once, a hundred a page, and leaves the open one', async () => {
+  const { activities, rows } = await world(250);
+  const environment = new MockActivityEnvironment();
+  const starts: number[] = [];
+  let from: number | null = 0;
+  while (from !== null) {
+    starts.push(from);
+    from = await environment.run(activities.exportPage, { ...INPUT, from });
+  }
+  assert.deepEqual(starts, [0, 100, 200]);
+  const written = rows.flatMap((page) => page.task.map((task) => task.ordinal));
+  assert.deepEqual(
+    written,
+    Array.from({ length: 250 }, (_, i) => i),
+  );
+});
+
+test('exportPage: a session without tasks is written as it is', async () => {
+  const { activities, rows } = await world(0);
+  const next = await new MockActivityEnvironment().run(activities.exportPage, {
+    ...INPUT,
+    from: 0,
+  });
+  assert.equal(next, null);
+  assert.deepEqual(rows.map((page) => [page.session.length, page.task.length])[0], [1, 0]);
+});
+
+test('exportPage: brings every block along, each under the CID of its bytes', async () => {
+  const { activities, rows } = await world(1);
+  await new MockActivityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  const [page] = rows;
+  assert.deepEqual(page?.payload.map((payload) => payload.kind).sort(), [
+    'evidence',
+    'keyring',
+    'policy',
+    'request',
+    'result',
+  ]);
+  const { scoreBps, isAgreed, paidWei } = page?.task_result[0] ?? {};
+  assert.deepEqual([scoreBps, isAgreed, paidWei], [9_000, true, '900']);
+});
+
+test('exportPage: writes nothing of a page whose block was tampered with', async () => {
+  const { activities, rows, store, tasks } = await world(1);
+  const cid = tasks[0]?.requestCid as Cid;
+  store.blocks.set(cid, Buffer.from('another request'));
+  const running = new MockActivityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  await assert.rejects(running, (error) => {
+    assert.ok(error instanceof ApplicationFailure);
+    assert.deepEqual([error.type, error.nonRetryable], ['CONTENT_MISMATCH', true]);
+    return true;
+  });
+  assert.deepEqual(rows, []);
+});
+
+test('exportPage: waits for a block that IPFS does not have yet', async () => {
+  const { activities, store, tasks } = await world(1);
+  store.blocks.delete(tasks[0]?.evidenceCid as Cid);
+  const running = new MockActivityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  await assert.rejects(running, (error) => {
+    assert.ok(error instanceof ApplicationFailure);
+    assert.deepEqual([error.type, error.nonRetryable], ['CONTENT_MISSING', false]);
+    return true;
+  });
+});
+
+test('prepareSink: a sink that is not configured is a fault of the caller, for good', async () => {
+  const { activities } = await world(0);
+  await assert.rejects(activities.prepareSink({ sink: 'other' }), (error) => {
+    assert.ok(error instanceof ApplicationFailure);
+    assert.deepEqual([error.type, error.nonRetryable], ['CONFIG_INVALID', true]);
+    return true;
+  });
+});
+
+test('sealExport: keeps a receipt of what stands in the database', async () => {
+  const { activities, receipts } = await world(2);
+  const receipt = await activities.sealExport({ sessionId: '7', sink: 'mine' });
+  assert.deepEqual(receipts, [receipt]);
+  assert.equal(receipt.rows.payload, 8);
+  assert.equal(receipt.digest, '0x0d');
+  assert.ok(!Number.isNaN(Date.parse(receipt.writtenAt)));
+});
