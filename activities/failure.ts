@@ -36,7 +36,7 @@ function toFailure(error: unknown): unknown {
   const known = findEngineError(error);
   if (known === undefined) {
     const name = error instanceof Error ? error.name : typeof error;
-    const place = error instanceof Error ? /^\s+at .*$/m.exec(error.stack ?? '')?.[0].trim() : '';
+    const place = error instanceof Error ? placeOf(error) : '';
     return ApplicationFailure.create({ type: 'INTERNAL', message: `unexpected ${name} ${place}` });
   }
   return ApplicationFailure.create({
@@ -46,4 +46,10 @@ function toFailure(error: unknown): unknown {
     details: [known.details],
     ...(known.fault === 'peer' ? { category: ApplicationFailureCategory.BENIGN } : {}),
   });
+}
+
+/** Where an error was made. Its text comes first in the stack, and may have lines that look like one. */
+function placeOf({ stack = '', message }: Error): string {
+  const end = stack.indexOf(message) + message.length;
+  return /^\s+at .*$/m.exec(stack.slice(end))?.[0].trim() ?? '';
 }
