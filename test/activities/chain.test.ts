@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApplicationFailure } from '@temporalio/common';
-import { MockActivityEnvironment } from '@temporalio/testing';
 import { createChainActivities, type ChainActivityDeps } from '../../activities/chain.js';
 import type { Intent } from '../../adapters/chain/outbox.js';
 import { EngineError } from '../../domain/errors.js';
@@ -9,6 +8,7 @@ import type { Address, Cid, Hex } from '../../domain/ids.js';
 import type { NodeStatus, RegisteredNode } from '../../domain/node.js';
 import type { NodeApplication } from '../../domain/onboarding.js';
 import type { OpenSessionRequest } from '../../domain/session.js';
+import { activityEnvironment } from './environment.js';
 
 const NODE: Address = `0x${'0a'.repeat(20)}`;
 const APPLICATION: NodeApplication = {
@@ -93,7 +93,7 @@ function world(
 
 /** Runs an activity as a worker does. */
 function run<A extends unknown[], R>(activity: (...args: A) => Promise<R>, ...args: A): Promise<R> {
-  return new MockActivityEnvironment().run(activity, ...args);
+  return activityEnvironment().run(activity, ...args);
 }
 
 async function failureOf(running: Promise<unknown>): Promise<ApplicationFailure> {
@@ -182,7 +182,7 @@ test('chain activities: an outage is not taken for a refusal, whatever the state
 
 test('chain activities: heartbeat while they wait for a transaction', async () => {
   const { activities } = world();
-  const environment = new MockActivityEnvironment();
+  const environment = activityEnvironment();
   let beats = 0;
   environment.on('heartbeat', () => beats++);
   await environment.run(activities.registerNode, APPLICATION);

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApplicationFailure } from '@temporalio/common';
-import { MockActivityEnvironment } from '@temporalio/testing';
 import { createDatabaseActivities } from '../../activities/database.js';
 import type { Sink } from '../../adapters/database/sink.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
@@ -10,6 +9,7 @@ import type { ExportReceipt, ExportRows } from '../../domain/export.js';
 import type { Cid } from '../../domain/ids.js';
 import type { TaskRecord } from '../../domain/lease.js';
 import type { SessionView } from '../../domain/session.js';
+import { activityEnvironment } from './environment.js';
 import { memoryStore } from './memory-store.js';
 
 const MINER = `0x${'01'.repeat(20)}` as const;
@@ -84,7 +84,7 @@ async function world(count: number) {
 
 test('exportPage: writes every ended task once, a hundred a page, and leaves the open one', async () => {
   const { activities, rows } = await world(250);
-  const environment = new MockActivityEnvironment();
+  const environment = activityEnvironment();
   const starts: number[] = [];
   let from: number | null = 0;
   while (from !== null) {
@@ -101,7 +101,7 @@ test('exportPage: writes every ended task once, a hundred a page, and leaves the
 
 test('exportPage: a session without tasks is written as it is', async () => {
   const { activities, rows } = await world(0);
-  const next = await new MockActivityEnvironment().run(activities.exportPage, {
+  const next = await activityEnvironment().run(activities.exportPage, {
     ...INPUT,
     from: 0,
   });
@@ -111,7 +111,7 @@ test('exportPage: a session without tasks is written as it is', async () => {
 
 test('exportPage: brings every block along, each under the CID of its bytes', async () => {
   const { activities, rows } = await world(1);
-  await new MockActivityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  await activityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
   const [page] = rows;
   assert.deepEqual(page?.payload.map((payload) => payload.kind).sort(), [
     'evidence',
@@ -128,7 +128,7 @@ test('exportPage: writes nothing of a page whose block was tampered with', async
   const { activities, rows, store, tasks } = await world(1);
   const cid = tasks[0]?.requestCid as Cid;
   store.blocks.set(cid, Buffer.from('another request'));
-  const running = new MockActivityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  const running = activityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
   await assert.rejects(running, (error) => {
     assert.ok(error instanceof ApplicationFailure);
     assert.deepEqual([error.type, error.nonRetryable], ['CONTENT_MISMATCH', true]);
@@ -140,7 +140,7 @@ test('exportPage: writes nothing of a page whose block was tampered with', async
 test('exportPage: waits for a block that IPFS does not have yet', async () => {
   const { activities, store, tasks } = await world(1);
   store.blocks.delete(tasks[0]?.evidenceCid as Cid);
-  const running = new MockActivityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  const running = activityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
   await assert.rejects(running, (error) => {
     assert.ok(error instanceof ApplicationFailure);
     assert.deepEqual([error.type, error.nonRetryable], ['CONTENT_MISSING', false]);

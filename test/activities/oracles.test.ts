@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { after, afterEach, test } from 'node:test';
+import { afterEach, test } from 'node:test';
 import { ApplicationFailure } from '@temporalio/common';
 import { createOracleActivities, type OracleActivities } from '../../activities/oracles.js';
 import type { AttestationAnswer } from '../../domain/api.js';
@@ -18,12 +18,12 @@ const SCORES = [
 /** What an oracle does with a request: an answer, a status with a body, or silence. */
 type Behaviour = (path: string) => { readonly status: number; readonly body: unknown } | null;
 
-const servers = new Set<Server>();
+/** By URL. */
+const servers = new Map<string, Server>();
 afterEach(async () => {
-  await Promise.all([...servers].map(close));
+  await Promise.all([...servers.values()].map(close));
   servers.clear();
 });
-after(() => assert.equal(servers.size, 0));
 
 function close(server: Server): Promise<void> {
   server.closeAllConnections();
@@ -37,23 +37,20 @@ async function oracleAt(behaviour: Behaviour): Promise<string> {
     response.writeHead(answer.status, { 'content-type': 'application/json' });
     response.end(JSON.stringify(answer.body));
   });
-  servers.add(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  servers.set(url, server);
+  return url;
 }
 
 const addressOf = (byte: string): Address => `0x${byte.repeat(20)}`;
-const signs = (byte: string) => (): ReturnType<Behaviour> => {
-  const signature: Hex = `0x${byte}`;
-  const body = { signed: true, oracle: addressOf(byte), signature } as const;
-  return { status: 200, body: body satisfies AttestationAnswer };
-};
-const refuses =
-  (...disputed: Hex[]) =>
-  (): ReturnType<Behaviour> => {
-    const body = { signed: false, oracle: addressOf('ff'), reason: 'sums', disputed } as const;
-    return { status: 200, body: body satisfies AttestationAnswer };
-  };
+const says =
+  (body: AttestationAnswer): Behaviour =>
+  () => ({ status: 200, body });
+const signs = (byte: string): Behaviour =>
+  says({ signed: true, oracle: addressOf(byte), signature: `0x${byte}` });
+const refuses = (...disputed: Hex[]): Behaviour =>
+  says({ signed: false, oracle: addressOf('ff'), reason: 'sums', disputed });
 const breaks = (): ReturnType<Behaviour> => ({ status: 500, body: {} });
 const hangs = (): ReturnType<Behaviour> => null;
 
@@ -75,9 +72,9 @@ async function committee(
 /** An address at which nothing listens. */
 async function closedUrl(): Promise<string> {
   const url = await oracleAt(breaks);
-  const server = [...servers].at(-1);
+  const server = servers.get(url);
   assert.ok(server);
-  servers.delete(server);
+  servers.delete(url);
   await close(server);
   return url;
 }
@@ -104,11 +101,7 @@ test('collectAttestations: has a quorum with one oracle down and one that refuse
 });
 
 test('collectAttestations: orders signers by number, not by letter case', async () => {
-  const upper: Behaviour = () => {
-    const oracle = `0x${'AB'.repeat(20)}` as const;
-    const body = { signed: true, oracle, signature: '0xab' } as const;
-    return { status: 200, body: body satisfies AttestationAnswer };
-  };
+  const upper = says({ signed: true, oracle: `0x${'AB'.repeat(20)}`, signature: '0xab' });
   const { collectAttestations } = await committee([signs('ac'), upper, signs('aa')]);
   assert.deepEqual(await collectAttestations(REQUEST), ['0xaa', '0xab', '0xac']);
 });

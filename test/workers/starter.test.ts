@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { ScheduleNotFoundError } from '@temporalio/client';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { EngineConfig } from '../../domain/config.js';
+import { EngineError } from '../../domain/errors.js';
+import { TASK_QUEUES, workflowIds } from '../../domain/ids.js';
+import type { NodeApplication } from '../../domain/onboarding.js';
+import type { OpenSessionRequest } from '../../domain/session.js';
+import { createStarter, HEALTH_SCHEDULE } from '../../workers/starter.js';
+import { RETRIES, startLocal, untilTrue } from '../support/workflows.js';
+
+const HOUR_MS = 3_600_000;
+const OWNER = `0x${'0a'.repeat(20)}` as const;
+
+/** As much of a configuration as starting workflows takes. */
+function config(everyMs = HOUR_MS): EngineConfig {
+  return {
+    retries: RETRIES,
+    settlement: { maxTasks: 10, maxAgeMs: 1_000, feeBps: 500 },
+    layers: { onboarding: { chainId: 1 }, service: { chainId: 3 } },
+    models: [{ name: 'm', pricePerTokenWei: '10', file: null }],
+    schedules: { healthEpoch: { everyMs, jitterMs: 1_000 } },
+    oracles: [{ address: OWNER, url: 'http://127.0.0.1:1', recipient: 'age1oracle' }],
+    router: { recipient: 'age1router' },
+    sinks: { mine: { url: 'env:SINK' } },
+  } as unknown as EngineConfig;
+}
+
+function request(sessionId: string): OpenSessionRequest {
+  return {
+    sessionId,
+    owner: OWNER,
+    clientReference: '0x01',
+    depositWei: '1000',
+    signature: '0x',
+    permit: { owner: OWNER, valueWei: '1000', deadline: 1, signature: '0x' },
+    policy: {
+      version: 1,
+      model: 'm',
+      redundancy: 3,
+      level: 'link',
+      priceCeilingWei: '10',
+      maxTasks: 10,
+      idleSeconds: 60,
+      taskSeconds: 60,
+    },
+  };
+}
+
+let env: TestWorkflowEnvironment;
+before(async () => {
+  env = await startLocal();
+});
+after(async () => {
+  await env.teardown();
+});
+
+const starter = (everyMs?: number) =>
+  createStarter({ config: config(everyMs), client: env.client });
+
+function isCode(code: string): (error: unknown) => boolean {
+  return (error) => error instanceof EngineError && error.code === code;
+}
+
+test('scheduleEpochs: skips an epoch while one runs, and lets an outage swallow epochs', async () => {
+  const handle = env.client.schedule.getHandle(HEALTH_SCHEDULE);
+  await assert.rejects(handle.describe(), ScheduleNotFoundError);
+  await starter().scheduleEpochs();
+  const { spec, policies, action } = await handle.describe();
+  assert.deepEqual(
+    spec.intervals?.map((interval) => interval.every),
+    [HOUR_MS],
+  );
+  assert.equal(spec.jitter, 1_000);
+  assert.equal(policies.overlap, 'SKIP');
+  assert.equal(policies.catchupWindow, 2 * HOUR_MS);
+  assert.equal(action.workflowType, 'healthEpoch');
+  assert.equal(action.taskQueue, TASK_QUEUES.workflows);
+});
+
+test('scheduleEpochs: brings an existing schedule up to date, and leaves a paused one paused', async () => {
+  await starter().scheduleEpochs();
+  const handle = env.client.schedule.getHandle(HEALTH_SCHEDULE);
+  await handle.pause('maintenance');
+  await starter(6 * HOUR_MS).scheduleEpochs();
+  const { spec, policies, state } = await handle.describe();
+  assert.deepEqual(
+    spec.intervals?.map((interval) => interval.every),
+    [6 * HOUR_MS],
+  );
+  assert.equal(policies.catchupWindow, 12 * HOUR_MS);
+  assert.deepEqual([state.paused, state.note], [true, 'maintenance']);
+});
+
+test('scheduleEpochs: epochs that the schedule starts do not overlap', async () => {
+  await starter().scheduleEpochs();
+  const handle = env.client.schedule.getHandle(HEALTH_SCHEDULE);
+  await handle.unpause();
+  await handle.trigger();
+  await handle.trigger();
+  // No worker runs, so the first epoch is still under way.
+  const isSkipped = async () => (await handle.describe()).info.numActionsSkippedOverlap > 0;
+  await untilTrue(env, isSkipped, 'the second to be skipped', '20ms');
+  assert.equal((await handle.describe()).info.runningActions.length, 1);
+});
+
+test('startSession: starts a session once, however often it is asked to', async () => {
+  await starter().startSession(request('71'), null);
+  const handle = env.client.workflow.getHandle(workflowIds.session(3, '71'));
+  const { runId } = await handle.describe();
+  await starter().startSession(request('71'), null);
+  assert.equal((await handle.describe()).runId, runId);
+  await handle.terminate();
+  await starter().startSession(request('71'), null);
+  const { runId: last, status } = await handle.describe();
+  assert.deepEqual([last, status.name], [runId, 'TERMINATED'], 'money flows run once');
+});
+
+test('startSession: refuses what cannot be served before anything is started', async () => {
+  const { startSession } = starter();
+  const good = request('72');
+  const policy = (change: object) => ({ ...good, policy: { ...good.policy, ...change } });
+  await assert.rejects(startSession(policy({ model: 'n' }), null), isCode('MODEL_UNKNOWN'));
+  await assert.rejects(
+    startSession({ ...good, depositWei: '0' }, null),
+    isCode('SESSION_UNFUNDED'),
+  );
+  const tooCheap = policy({ priceCeilingWei: '9' });
+  await assert.rejects(startSession(tooCheap, null), isCode('POLICY_INVALID'));
+  await assert.rejects(env.client.workflow.getHandle(workflowIds.session(3, '72')).describe());
+});
+
+test('startSettlement: there is one settlement a chain', async () => {
+  await starter().startSettlement();
+  const handle = env.client.workflow.getHandle(workflowIds.settlement(3));
+  const { runId } = await handle.describe();
+  await starter().startSettlement();
+  assert.equal((await handle.describe()).runId, runId);
+});
+
+test('onboardMiner: may be repeated after it failed, and not while it runs', async () => {
+  const application = { node: OWNER } as NodeApplication;
+  const first = await starter().onboardMiner(application);
+  const { runId } = await first.describe();
+  const second = await starter().onboardMiner(application);
+  assert.equal((await second.describe()).runId, runId);
+  await first.terminate();
+  const third = await starter().onboardMiner(application);
+  assert.notEqual((await third.describe()).runId, runId);
+});
+
+test('exportSession: takes configured sinks only', async () => {
+  await assert.rejects(starter().exportSession('71', 'yours'), isCode('REQUEST_INVALID'));
+  await assert.rejects(starter().exportSession('71', 'toString'), isCode('REQUEST_INVALID'));
+  const handle = await starter().exportSession('71', 'mine');
+  assert.equal(handle.workflowId, workflowIds.exportSession('71', 'mine'));
+});
