@@ -8,7 +8,7 @@ import { TASK_QUEUES, workflowIds } from '../../domain/ids.js';
 import type { NodeApplication } from '../../domain/onboarding.js';
 import type { OpenSessionRequest } from '../../domain/session.js';
 import { createStarter, HEALTH_SCHEDULE } from '../../workers/starter.js';
-import { RETRIES, startLocal, untilTrue } from '../support/workflows.js';
+import { RETRIES, startLocal } from '../support/workflows.js';
 
 const HOUR_MS = 3_600_000;
 const OWNER = `0x${'0a'.repeat(20)}` as const;
@@ -91,18 +91,6 @@ test('scheduleEpochs: brings an existing schedule up to date, and leaves a pause
   );
   assert.equal(policies.catchupWindow, 12 * HOUR_MS);
   assert.deepEqual([state.paused, state.note], [true, 'maintenance']);
-});
-
-test('scheduleEpochs: epochs that the schedule starts do not overlap', async () => {
-  await starter().scheduleEpochs();
-  const handle = env.client.schedule.getHandle(HEALTH_SCHEDULE);
-  await handle.unpause();
-  await handle.trigger();
-  await handle.trigger();
-  // No worker runs, so the first epoch is still under way.
-  const isSkipped = async () => (await handle.describe()).info.numActionsSkippedOverlap > 0;
-  await untilTrue(env, isSkipped, 'the second to be skipped', '20ms');
-  assert.equal((await handle.describe()).info.runningActions.length, 1);
 });
 
 test('startSession: starts a session once, however often it is asked to', async () => {
