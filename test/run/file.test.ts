@@ -34,7 +34,7 @@ describe('runFile', () => {
     const result = await run(`
       describe('a', () => {
         it('one', () => {});
-        describe('b', () => { it('two', () => {}); it.skip('three', () => {}); });
+        describe('b', () => { it('two', () => {}); it('three', { skip: true }, () => {}); });
       });
       test('c', async (t) => { await t.test('four', () => {}); });
       test('five', () => {});
