@@ -108,6 +108,7 @@ export function endOf(conclusion: Conclusion, streamed: Address | null): TaskStr
     outcome,
     agreed: agreed?.miner ?? null,
     resultCid: isStreamed ? null : (agreed?.resultCid ?? null),
+    ...(agreed === null ? {} : { resultHash: agreed.resultHash }),
     resultCids,
     requestCid,
   };
