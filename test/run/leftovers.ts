@@ -9,6 +9,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 export const MARK = 'CORTENSOR_TEST_FILE';
 
 const POLL_MS = 50;
+/** A killed process ends when it is next scheduled, not at once. */
+const KILL_MS = 5_000;
 
 /**
  * Waits for the processes of a mark to end, and kills what does not.
@@ -16,12 +18,7 @@ const POLL_MS = 50;
  * @returns the names of those that were killed. Always none where the system has no /proc.
  */
 export async function endLeftovers(mark: string, graceMs: number): Promise<string[]> {
-  const deadline = Date.now() + graceMs;
-  let left = findMarked(mark);
-  while (left.length > 0 && Date.now() < deadline) {
-    await delay(POLL_MS);
-    left = findMarked(mark);
-  }
+  const left = await waitForEnd(mark, graceMs);
   for (const { pid } of left) {
     try {
       process.kill(pid, 'SIGKILL');
@@ -30,7 +27,19 @@ export async function endLeftovers(mark: string, graceMs: number): Promise<strin
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
     }
   }
+  await waitForEnd(mark, KILL_MS);
   return left.map(({ name }) => name);
+}
+
+/** @returns those that still run after the time. */
+async function waitForEnd(mark: string, ms: number): Promise<ReturnType<typeof findMarked>> {
+  const deadline = Date.now() + ms;
+  let left = findMarked(mark);
+  while (left.length > 0 && Date.now() < deadline) {
+    await delay(POLL_MS);
+    left = findMarked(mark);
+  }
+  return left;
 }
 
 function findMarked(mark: string): { pid: number; name: string }[] {
