@@ -95,6 +95,12 @@ export class SessionHost {
     });
     await Promise.race([Promise.allSettled(running), deadline]);
     clearTimeout(timer);
+    this.abandon();
+  }
+
+  /** Stops everything at once; running tasks stay open in the workflow. */
+  abandon(): void {
+    this.#isDraining = true;
     this.#service.abort();
   }
 

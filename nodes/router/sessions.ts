@@ -34,7 +34,8 @@ export class Sessions {
   async open(lease: LeaseInput): Promise<SessionHost> {
     const keys = await this.#openKeys(lease);
     // A lease that was lost and came back here: its tasks are open tasks of the new one.
-    await this.#hosts.get(lease.sessionId)?.drain(0);
+    // Without a pause between the two, or a request that came then would be sent away.
+    this.#hosts.get(lease.sessionId)?.abandon();
     const host = new SessionHost(lease, keys, this.#deps);
     this.#hosts.set(lease.sessionId, host);
     for (const arrived of this.#arrivals) arrived();
