@@ -48,7 +48,7 @@ export function createDatabaseActivities(deps: DatabaseActivityDeps): DatabaseAc
 
     async exportPage({ workflowId, sink, from }) {
       const { view, tasks } = await deps.readSession(workflowId);
-      const rest = tasks.filter((task) => task.ordinal >= from && task.state !== 'Open');
+      const rest = tasks.filter((task) => task.ordinal >= from && task.outcome !== null);
       const page = rest.slice(0, PAGE_TASKS);
       Context.current().heartbeat(from);
       const rows = await collectRows(deps.store, view, page);

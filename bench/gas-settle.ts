@@ -14,7 +14,7 @@ import { cidOf, digestOf } from '../adapters/ipfs/cid.js';
 import { sessionIdOf } from '../adapters/seal/session-id.js';
 import { signingDomain } from '../domain/attestation.js';
 import type { Address, Hex, SessionId } from '../domain/ids.js';
-import type { SessionPolicy } from '../domain/session.js';
+import { parsePolicy } from '../domain/session.js';
 import { sumBatch } from '../domain/settlement.js';
 import type { SettledTask } from '../domain/task.js';
 import type { Bench, BenchContext, Metrics } from './bench.js';
@@ -28,8 +28,7 @@ const MINERS_A_TASK = 3;
 const PRICE_WEI = 10n ** 15n;
 const FEE_WEI = 3n * 10n ** 13n;
 const DEPOSIT_WEI = 10n ** 21n;
-const POLICY: SessionPolicy = {
-  version: 1,
+const POLICY = parsePolicy({
   model: 'bench',
   redundancy: MINERS_A_TASK,
   level: 'open',
@@ -37,7 +36,7 @@ const POLICY: SessionPolicy = {
   maxTasks: 100_000,
   idleSeconds: 3_600,
   taskSeconds: 60,
-};
+});
 const CONTENT = cidOf(new TextEncoder().encode('bench'));
 
 export const gasSettle: Bench = {

@@ -1,7 +1,9 @@
 /** Bodies of the router's native API under `/api/v1`, shared by router, SDK and dashboard. */
-import type { Address, Hex } from './ids.js';
+import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { WeiString } from './money.js';
 import type { KeyringRef } from './sealing.js';
+import type { WithdrawalRequest } from './session.js';
+import type { TaskOutcome } from './task.js';
 
 /** `GET /api/v1/network`: what a client must know before it signs. */
 export interface NetworkInfo {
@@ -32,6 +34,26 @@ export interface SetKeyringRequest {
   readonly keyring: string;
 }
 
+/** `GET /api/v1/sessions/:id/tasks/:taskId/proof`: that a task is in a batch which the chain has
+ * settled. `SessionPayment.verifyTask(batchId, leaf, proof)` says the same to anyone. */
+export interface TaskProof {
+  readonly sessionId: SessionId;
+  readonly taskId: TaskId;
+  readonly ordinal: number;
+  readonly outcome: TaskOutcome;
+  /** sha2-256 of the evidence and of the agreed answer at rest; zero where there is none. */
+  readonly evidenceDigest: Hex;
+  readonly resultDigest: Hex;
+  readonly chargeWei: WeiString;
+  readonly batchId: Hex;
+  readonly batchCid: Cid;
+  readonly root: Hex;
+  readonly leaf: Hex;
+  /** Siblings from the leaf to the root. */
+  readonly proof: readonly Hex[];
+  readonly settlementTx: Hex;
+}
+
 /** Every error answer, also inside a stream. OpenAI clients read `message`, `type` and `code`. */
 export interface ErrorBody {
   readonly error: {
@@ -52,6 +74,7 @@ export type AttestationRequest =
       readonly sessionId: string;
       readonly chargedWei: WeiString;
     }
+  | ({ readonly kind: 'withdraw-deposit' } & WithdrawalRequest)
   | { readonly kind: 'report-epoch'; readonly evidenceCid: string }
   | { readonly kind: 'admit-node'; readonly node: Address; readonly evidenceCid: string }
   | {

@@ -77,11 +77,22 @@ export const MESSAGE_TYPES = {
     ['paymentsHash', 'bytes32'],
     ['fee', 'uint256'],
   ),
+  /** [owner → SessionManager] `nonce` counts the changes of this session's policy. */
+  ChangePolicy: fields(['sessionId', 'uint64'], ['policyHash', 'bytes32'], ['nonce', 'uint64']),
+  /** [payer → SessionPayment] With a permit, which alone would fit any session. */
+  Deposit: fields(
+    ['sessionId', 'uint64'],
+    ['payer', 'address'],
+    ['amount', 'uint256'],
+    ['reference', 'bytes32'],
+  ),
+  /** [owner and committee → SessionPayment] What is not reserved, back to the owner. */
+  WithdrawDeposit: fields(['sessionId', 'uint64'], ['amount', 'uint256'], ['reference', 'bytes32']),
   /** [committee → SessionPayment] `charged` is the session's total when it closes. */
   CloseSession: fields(['sessionId', 'uint64'], ['charged', 'uint256']),
-  /** [miner → router, oracles, SessionPayment] */
+  /** [miner → router, oracles, SessionQueue] */
   Precommit: fields(['sessionId', 'uint64'], ['taskId', 'bytes32'], ['precommitment', 'bytes32']),
-  /** [miner → router, oracles, SessionPayment] */
+  /** [miner → router, oracles, SessionQueue] */
   Commit: fields(
     ['sessionId', 'uint64'],
     ['taskId', 'bytes32'],

@@ -34,6 +34,7 @@ export const ERRORS = {
   SIGNATURE_INVALID: entry(401, 'caller', 'the signature is not valid'),
   SESSION_NOT_FOUND: entry(404, 'caller', 'the session does not exist'),
   SESSION_NOT_OPEN: entry(409, 'caller', 'the session does not take requests in its state'),
+  SESSION_BUSY: entry(503, 'caller', 'the policy of the session is being changed', true),
   SESSION_SEALED: entry(
     409,
     'caller',
@@ -43,6 +44,12 @@ export const ERRORS = {
   BUDGET_EXHAUSTED: entry(402, 'caller', 'the session budget does not cover the request'),
   POLICY_INVALID: entry(400, 'caller', 'the session policy is not valid'),
   TASK_NOT_FOUND: entry(404, 'caller', 'the task does not exist'),
+  TASK_UNDER_WAY: entry(
+    409,
+    'caller',
+    'the answer to the task has begun, so it is finished and billed',
+  ),
+  TASK_NOT_SETTLED: entry(409, 'caller', 'the task is not settled on chain'),
   IDEMPOTENCY_CONFLICT: entry(409, 'caller', 'the idempotency key was used for another request'),
   AMOUNT_INVALID: entry(400, 'caller', 'the amount is not valid'),
   NODE_NOT_REGISTERED: entry(403, 'caller', 'the node is not registered'),

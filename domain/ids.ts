@@ -39,6 +39,7 @@ export const workflowIds = {
   healthEpoch: (epoch: number) => `health:${epoch}`,
   session: (chainId: number, sessionId: SessionId) => `session:${chainId}:${sessionId}`,
   settlement: (chainId: number) => `settle:${chainId}`,
+  dappRequests: (chainId: number) => `dapp:${chainId}`,
   exportSession: (sessionId: SessionId, sink: string) => `export:${sessionId}:${sink}`,
 } as const;
 

@@ -6,9 +6,9 @@
 import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { Probe } from './health.js';
 import type { WeiString } from './money.js';
-import type { KeyringRef } from './sealing.js';
+import type { KeyringRef, Reader } from './sealing.js';
 import type { ReservedMiner, SessionPolicy } from './session.js';
-import type { SettledTask, TaskOutcome, TaskSubmission, TokenUsage } from './task.js';
+import type { SettledTask, TaskOutcome, TaskState, TaskSubmission, TokenUsage } from './task.js';
 
 /** A task that was accepted and has not ended; a new lease holder dispatches it again. */
 export interface OpenTask extends TaskSubmission {
@@ -51,15 +51,20 @@ export interface CompleteAnswer {
 export interface TaskRecord {
   readonly taskId: TaskId;
   readonly ordinal: number;
-  readonly state: 'Open' | 'Ended' | 'Settled';
+  /** Of an open task what its router says, `Queued` where none has it. */
+  readonly state: TaskState | 'Settled';
   readonly outcome: TaskOutcome | null;
   readonly requestCid: Cid;
   readonly evidenceCid: Cid | null;
+  /** The agreed answer at rest. */
+  readonly resultCid: Cid | null;
   readonly usage: TokenUsage | null;
   readonly chargeWei: WeiString;
   /** To whom the charge goes, but for the fee. */
   readonly payments: SettledTask['payments'];
   readonly settlementTx: Hex | null;
+  /** The batch it was settled in, with the other leaves of its tree. */
+  readonly batchCid: Cid | null;
 }
 
 /** Activities that only a router process can run: it owns the miners' sockets. */
@@ -67,6 +72,12 @@ export interface RouterActivities {
   /** Serves the session until it is cancelled, or has had no task for a while and gives it back;
    * heartbeats every second. */
   holdLease(input: LeaseInput): Promise<void>;
+  /** Lets other miners read a session at level `link`: its keyring, wrapped for these readers.
+   * @returns where it lies; the keys are the same, so what is at rest stays readable. */
+  rewrapKeyring(input: {
+    readonly keyring: KeyringRef;
+    readonly readers: readonly Reader[];
+  }): Promise<KeyringRef>;
   /** Miners that are connected to this router now. */
   listConnectedMiners(): Promise<readonly Address[]>;
   /** Puts the same probes to every named miner that is connected, commit before reveal.

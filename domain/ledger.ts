@@ -138,6 +138,7 @@ export class SessionLedger {
       outcome,
       requestCid: open.requestCid,
       ...(completion.evidenceCid === undefined ? {} : { evidenceCid: completion.evidenceCid }),
+      ...(completion.resultCid === undefined ? {} : { resultCid: completion.resultCid }),
       ...end,
       usage: completion.usage,
       settlement: end.chargeWei === '0' ? 'none' : 'pending',
@@ -218,6 +219,7 @@ export class SessionLedger {
       reservedWei: this.#reservedWei.toString(),
       chargedWei: this.#chargedWei.toString(),
       refundedWei: refundedWei.toString(),
+      freeWei: (this.#terms.depositedWei - this.#chargedWei - this.#reservedWei).toString(),
     };
   }
 
@@ -227,14 +229,16 @@ export class SessionLedger {
       return {
         taskId,
         ordinal: open.ordinal,
-        state: 'Open',
+        state: 'Queued',
         outcome: null,
         requestCid: open.requestCid,
         evidenceCid: null,
+        resultCid: null,
         usage: null,
         chargeWei: '0',
         payments: [],
         settlementTx: null,
+        batchCid: null,
       };
     }
     const ended = this.#ended.get(taskId);
@@ -246,10 +250,12 @@ export class SessionLedger {
       outcome: ended.outcome,
       requestCid: ended.requestCid,
       evidenceCid: ended.evidenceCid ?? null,
+      resultCid: ended.resultCid ?? null,
       usage: ended.usage,
       chargeWei: ended.chargeWei,
       payments: ended.payments,
       settlementTx: ended.settlementTx,
+      batchCid: null,
     };
   }
 

@@ -109,6 +109,8 @@ export interface TaskCompletion {
   readonly outcome: TaskOutcome;
   /** Evidence bundle on IPFS; absent when no miner had committed. */
   readonly evidenceCid?: Cid;
+  /** The agreed answer at rest; absent unless `completed`. */
+  readonly resultCid?: Cid;
   /** Miners that are paid, in order of their addresses; empty unless `completed`. */
   readonly paidMiners: readonly Address[];
   /** Usage that is billed, of the agreed answer. */
@@ -124,6 +126,8 @@ export interface SettledTask {
   readonly outcome: TaskOutcome;
   readonly requestCid: Cid;
   readonly evidenceCid?: Cid;
+  /** The agreed answer at rest. */
+  readonly resultCid?: Cid;
   /** Charged to the session: payments and fee. */
   readonly chargeWei: WeiString;
   readonly feeWei: WeiString;

@@ -13,6 +13,7 @@ import { isClientSealed, type Keyring } from '../domain/sealing.js';
 import {
   parsePolicy,
   type OpenSessionRequest,
+  type PolicyInput,
   type SessionPolicy,
   type SessionView,
 } from '../domain/session.js';
@@ -34,7 +35,7 @@ export interface ClientOptions extends RouterOptions {
 
 export interface OpenOptions {
   readonly signer: OwnerSigner;
-  readonly policy: SessionPolicy;
+  readonly policy: PolicyInput;
   readonly depositWei: bigint;
   /** 0x and 64 hex digits: the same reference is the same session.
    * @defaultValue a random one */
@@ -65,10 +66,11 @@ export class CortensorClient {
    * @throws USAGE — the level is client-sealed, and this client has no age identity to seal them to. */
   async prepareSession(options: {
     readonly owner: Address;
-    readonly policy: SessionPolicy;
+    readonly policy: PolicyInput;
     readonly clientReference: Hex;
   }): Promise<ExportedSession> {
-    const { owner, policy, clientReference } = options;
+    const { owner, clientReference } = options;
+    const policy = parsePolicy(options.policy);
     const { chainId, contracts } = await this.network();
     const { sessionManager } = contracts;
     const sessionId = await sessionIdOf({ chainId, sessionManager, owner, clientReference });

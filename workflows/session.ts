@@ -190,6 +190,8 @@ export async function session(input: SessionInput): Promise<SessionView> {
       state,
       policy,
       policyCid,
+      policyNonce: 0,
+      expiresAtMs: 0,
       pricePerTokenWei: input.pricePerTokenWei,
       miners,
       validators: input.validators,

@@ -27,6 +27,7 @@ import { startChild } from './child.js';
 import type { MinersInput, MinersReady } from './miners-process.js';
 import type { RouterInput, RouterReady } from './router-process.js';
 import type { WorkerInput } from './worker-process.js';
+import { parsePolicy } from '../../domain/session.js';
 
 /** As many as a session of three miners reserves. */
 const MINERS = 4;
@@ -152,8 +153,7 @@ function sessionOpener(
     const at = { chainId, sessionManager: NOWHERE, owner: OWNER, clientReference };
     const sessionId = await sessionIdOf(at);
     const permit = { owner: OWNER, valueWei: DEPOSIT_WEI, deadline: 0, signature: '0x' } as const;
-    const policy = {
-      version: 1,
+    const policy = parsePolicy({
       model,
       redundancy,
       level,
@@ -161,7 +161,7 @@ function sessionOpener(
       maxTasks: 100_000,
       idleSeconds: 3_600,
       taskSeconds: 60,
-    } as const;
+    });
     await starter.startSession(
       {
         sessionId,

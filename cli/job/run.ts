@@ -10,7 +10,7 @@ import type { ExportReceipt } from '../../domain/export.js';
 import type { SessionId } from '../../domain/ids.js';
 import type { TaskRecord } from '../../domain/lease.js';
 import { parseTokens } from '../../domain/money.js';
-import type { SessionPolicy, SessionView } from '../../domain/session.js';
+import { parsePolicy, type SessionPolicy, type SessionView } from '../../domain/session.js';
 import {
   CortensorClient,
   type Answer,
@@ -106,8 +106,7 @@ async function openClient(network: Network): Promise<CortensorClient> {
 
 function policyOf(network: Network, prompts: number): SessionPolicy {
   const [model] = network.config.models;
-  return {
-    version: 1,
+  return parsePolicy({
     model: model?.name ?? '',
     redundancy: REDUNDANCY,
     level: LEVEL,
@@ -115,7 +114,7 @@ function policyOf(network: Network, prompts: number): SessionPolicy {
     maxTasks: prompts + 1,
     idleSeconds: 3_600,
     taskSeconds: 120,
-  };
+  });
 }
 
 /** Opens the job's session, or finds it: its reference and its keys are written down before anything

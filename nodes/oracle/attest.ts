@@ -4,7 +4,7 @@
  */
 import { scoreLeaf, merkleRoot } from '../../adapters/chain/merkle.js';
 import { scoresHashOf } from '../../adapters/chain/pack-scores.js';
-import { signMessage } from '../../adapters/chain/sign.js';
+import { recoverSigner, signMessage } from '../../adapters/chain/sign.js';
 import { digestOf } from '../../adapters/ipfs/cid.js';
 import type { AttestationAnswer, AttestationRequest } from '../../domain/api.js';
 import type { EpochEvidence, NodeHealth } from '../../domain/health.js';
@@ -88,6 +88,8 @@ export class Attester {
         return this.#batches.check(request.batchCid, signal);
       case 'close-session':
         return this.#closeSession(request);
+      case 'withdraw-deposit':
+        return this.#withdrawDeposit(request);
       case 'report-epoch':
         return this.#reportEpoch(request, signal);
       case 'admit-node':
@@ -110,6 +112,21 @@ export class Attester {
     }
     const value = { sessionId, charged: chargedWei };
     return { type: 'CloseSession', domain: this.#deps.domains.sessionPayment, value };
+  }
+
+  /** What is free the session's workflow knows; that the owner wants it back, and that it is there,
+   * is seen here. */
+  async #withdrawDeposit(request: Of<'withdraw-deposit'>): Promise<Finding> {
+    const { sessionId, amountWei, reference, signature } = request;
+    const { chain, domains } = this.#deps;
+    const session = await chain.readSession(sessionId);
+    if (session === null) throw new Refusal('the session is not on chain');
+    if (session.heldWei < BigInt(amountWei)) throw new Refusal('the session holds less');
+    const domain = domains.sessionPayment;
+    const value = { sessionId, amount: amountWei, reference };
+    const signer = recoverSigner('WithdrawDeposit', domain, value, signature);
+    if (!sameAddress(signer, session.owner)) throw new Refusal('the owner has not signed');
+    return { type: 'WithdrawDeposit', domain, value };
   }
 
   async #reportEpoch({ evidenceCid }: Of<'report-epoch'>, signal: AbortSignal): Promise<Finding> {

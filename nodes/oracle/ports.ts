@@ -12,9 +12,12 @@ import type { RegisteredNode } from '../../domain/node.js';
  * @throws CHAIN_UNREACHABLE — nothing is known; `null` means that there is none. */
 export interface OracleChain {
   readNode(address: Address): Promise<RegisteredNode | null>;
-  readSession(
-    sessionId: SessionId,
-  ): Promise<{ readonly policyHash: Hex; readonly chargedWei: bigint } | null>;
+  readSession(sessionId: SessionId): Promise<{
+    readonly owner: Address;
+    readonly policyHash: Hex;
+    readonly heldWei: bigint;
+    readonly chargedWei: bigint;
+  } | null>;
 }
 
 /** EIP-712 domains of the contracts that an oracle signs for. */

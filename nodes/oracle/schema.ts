@@ -76,6 +76,7 @@ const settlementBatch = z.object({
         outcome: z.enum(TASK_OUTCOMES),
         requestCid: cid,
         evidenceCid: cid.exactOptional(),
+        resultCid: cid.exactOptional(),
         chargeWei: wei,
         feeWei: wei,
         payments: payments.max(MAX_ANSWERS),
@@ -124,6 +125,13 @@ const epochEvidence = z.object({
 const attestation = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('settle'), batchCid: cid }),
   z.object({ kind: z.literal('close-session'), sessionId, chargedWei: wei }),
+  z.object({
+    kind: z.literal('withdraw-deposit'),
+    sessionId,
+    amountWei: wei,
+    reference: hex(32),
+    signature: hex(65),
+  }),
   z.object({ kind: z.literal('report-epoch'), evidenceCid: cid }),
   z.object({ kind: z.literal('admit-node'), node: address, evidenceCid: cid }),
   z.object({ kind: z.enum(['jail-node', 'release-node']), node: address, epoch, evidenceCid: cid }),

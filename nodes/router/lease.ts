@@ -35,6 +35,9 @@ export function createRouterActivities(
         stop();
       }
     },
+    async rewrapKeyring({ keyring, readers }) {
+      return await deps.sessions.rewrap(keyring, readers);
+    },
     async listConnectedMiners() {
       return deps.hub.connected().map((miner) => miner.address);
     },

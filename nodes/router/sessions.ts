@@ -1,10 +1,10 @@
 /** The sessions whose leases this router holds. */
 import { openChannel } from '../../adapters/seal/channel.js';
-import { openKeyring } from '../../adapters/seal/keyring.js';
+import { openKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
 import { EngineError } from '../../domain/errors.js';
 import type { SessionId } from '../../domain/ids.js';
 import type { LeaseInput } from '../../domain/lease.js';
-import { isClientSealed } from '../../domain/sealing.js';
+import { isClientSealed, type KeyringRef, type Reader } from '../../domain/sealing.js';
 import { SessionHost } from './session-host.js';
 import type { ServiceDeps, SessionKeys } from './task-service.js';
 
@@ -59,6 +59,19 @@ export class Sessions {
   #forget(host: SessionHost): void {
     const { sessionId } = host.lease;
     if (this.#hosts.get(sessionId) === host) this.#hosts.delete(sessionId);
+  }
+
+  /** Wraps a session's keys for other readers, at level `link`, where this router is one of them.
+   * @throws SEAL_NOT_RECIPIENT, and as `BlockStore`. */
+  async rewrap(keyring: KeyringRef, readers: readonly Reader[]): Promise<KeyringRef> {
+    const { blockStore, identity } = this.#deps;
+    const signal = AbortSignal.timeout(KEYRING_MS);
+    const keys = await openKeyring(await blockStore.get(keyring.cid, { signal }), identity);
+    const file = await wrapKeyring(
+      keys,
+      readers.map((reader) => reader.recipient),
+    );
+    return { recipient: keyring.recipient, cid: await blockStore.put(file, { signal }) };
   }
 
   all(): readonly SessionHost[] {

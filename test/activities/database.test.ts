@@ -33,7 +33,7 @@ async function world(count: number) {
     tasks.push({
       taskId,
       ordinal,
-      state: ordinal === count ? 'Open' : 'Settled',
+      state: ordinal === count ? 'Queued' : 'Settled',
       outcome: ordinal === count ? null : 'completed',
       requestCid: await text(`request ${ordinal}`),
       evidenceCid: await store.put(encodeJson(evidence)),
@@ -41,6 +41,8 @@ async function world(count: number) {
       chargeWei: '945',
       payments: [{ miner: MINER, amountWei: '900' }],
       settlementTx: '0x0c',
+      resultCid,
+      batchCid: null,
     });
   }
   const view = {

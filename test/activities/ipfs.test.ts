@@ -5,13 +5,12 @@ import { createIpfsActivities } from '../../activities/ipfs.js';
 import { merkleRoot, taskLeaf } from '../../adapters/chain/merkle.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import type { Keyring, Reader } from '../../domain/sealing.js';
-import type { SessionPolicy } from '../../domain/session.js';
+import { parsePolicy, type SessionPolicy } from '../../domain/session.js';
 import type { SettlementBatch } from '../../domain/settlement.js';
 import type { SettledTask } from '../../domain/task.js';
 import { memoryStore } from './memory-store.js';
 
-const POLICY: SessionPolicy = {
-  version: 1,
+const POLICY = parsePolicy({
   model: 'm',
   redundancy: 3,
   level: 'link',
@@ -19,7 +18,7 @@ const POLICY: SessionPolicy = {
   maxTasks: 100,
   idleSeconds: 60,
   taskSeconds: 60,
-};
+});
 
 function activities() {
   const store = memoryStore();

@@ -3,11 +3,10 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Address, Hex, TaskId } from '../../domain/ids.js';
 import { REMEMBERED_TASKS, SessionLedger, type LedgerTerms } from '../../domain/ledger.js';
-import type { SessionPolicy } from '../../domain/session.js';
+import { parsePolicy, type SessionPolicy } from '../../domain/session.js';
 import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
 
-const POLICY: SessionPolicy = {
-  version: 1,
+const POLICY = parsePolicy({
   model: 'm',
   redundancy: 3,
   level: 'link',
@@ -15,7 +14,7 @@ const POLICY: SessionPolicy = {
   maxTasks: 100_000,
   idleSeconds: 60,
   taskSeconds: 60,
-};
+});
 const MINERS: Address[] = ['0xaa', '0xbb', '0xcc'];
 const USAGE = { promptTokens: 10, completionTokens: 20 };
 const TRANSACTION: Hex = '0x01';
@@ -174,7 +173,7 @@ test('ledger: expires only tasks that were accepted before the given time', () =
   ledger.submit(submission(2), 200);
   assert.deepEqual(ledger.expire(200), [taskId(1)]);
   assert.equal(ledger.record(taskId(1))?.outcome, 'expired');
-  assert.equal(ledger.record(taskId(2))?.state, 'Open');
+  assert.equal(ledger.record(taskId(2))?.state, 'Queued');
 });
 
 test('ledger: forgets old ended tasks but never one whose money is under way', () => {

@@ -97,19 +97,43 @@ test('parseSessionId: refuses anything but a positive number below 2^63', () => 
   }
 });
 
+const POLICY = {
+  version: 1,
+  model: 'm',
+  redundancy: 2,
+  level: 'sealed',
+  priceCeilingWei: '5',
+  maxTasks: 10,
+  idleSeconds: 60,
+  taskSeconds: 60,
+};
+
+test('parsePolicy: fills in what an owner leaves out, and takes its own result as it is', () => {
+  const policy = parsePolicy({ model: 'm', priceCeilingWei: '5' });
+  const { redundancy, minMiners, maxMiners, level, mode, settlement } = policy;
+  assert.deepEqual(
+    { redundancy, minMiners, maxMiners, level, mode, settlement },
+    {
+      redundancy: 3,
+      minMiners: 3,
+      maxMiners: 4,
+      level: 'link',
+      mode: 'ephemeral',
+      settlement: 'batched',
+    },
+  );
+  assert.deepEqual(parsePolicy(policy), policy);
+  const { dedicated, ...rest } = parsePolicy({
+    ...POLICY,
+    mode: 'dedicated',
+    dedicated: [`0x${'a'.repeat(40)}`, `0x${'b'.repeat(40)}`],
+  });
+  assert.equal(dedicated.length, 2);
+  assert.equal(rest.minMiners, 2);
+});
+
 test('parsePolicy: names the field and what was expected', () => {
-  const good = {
-    version: 1,
-    model: 'm',
-    redundancy: 3,
-    level: 'sealed',
-    priceCeilingWei: '5',
-    maxTasks: 10,
-    idleSeconds: 60,
-    taskSeconds: 60,
-  };
-  assert.deepEqual(parsePolicy(good), good);
-  const bad: [string, unknown][] = [
+  const bad: [string, unknown, object?][] = [
     ['version', 2],
     ['model', ''],
     ['redundancy', 0],
@@ -119,13 +143,28 @@ test('parsePolicy: names the field and what was expected', () => {
     ['maxTasks', 100_001],
     ['idleSeconds', 59],
     ['taskSeconds', '60'],
+    ['mode', 'shared'],
+    ['settlement', 'never'],
+    ['dedicated', ['0x12'], { mode: 'dedicated' }],
+    ['dedicated', [`0x${'a'.repeat(40)}`]],
+    ['dedicated', [`0x${'a'.repeat(40)}`], { mode: 'dedicated' }],
+    ['dedicated', [`0x${'a'.repeat(40)}`, `0x${'A'.repeat(40)}`], { mode: 'dedicated' }],
+    ['minMiners', 1],
+    ['maxMiners', 1],
+    ['validators', 0],
+    ['minNodeLevel', 11],
+    ['retentionSeconds', -1],
+    ['retentionSeconds', 60, { level: 'open' }],
+    ['sinks', ['a b']],
+    ['sinks', 'mine'],
+    ['priceCeiling', '5'],
   ];
-  for (const [field, value] of bad) {
+  for (const [field, value, more] of bad) {
     assert.throws(
-      () => parsePolicy({ ...good, [field]: value }),
+      () => parsePolicy({ ...POLICY, ...more, [field]: value }),
       (error) =>
         isCode('POLICY_INVALID')(error) && (error as EngineError).details['field'] === field,
-      field,
+      `${field} ${String(value)}`,
     );
   }
 });

@@ -7,7 +7,7 @@ import { createIdentity, recipientOf } from '../../adapters/seal/identity.js';
 import { policyHashOf } from '../../adapters/seal/session-id.js';
 import { signingDomain } from '../../domain/attestation.js';
 import { EngineError, type ErrorCode } from '../../domain/errors.js';
-import type { SessionPolicy } from '../../domain/session.js';
+import { parsePolicy, type SessionPolicy } from '../../domain/session.js';
 import type { TaskStreamEvent } from '../../domain/wire.js';
 import { CortensorClient, type SessionHandle } from '../../sdk/index.js';
 import { cidOfBlock } from '../../sdk/payloads.js';
@@ -22,8 +22,7 @@ import {
 
 const OWNER = new Wallet(`0x${'11'.repeat(32)}`);
 const REFERENCE = `0x${'0f'.repeat(32)}` as const;
-const POLICY: SessionPolicy = {
-  version: 1,
+const POLICY = parsePolicy({
   model: 'scripted-1',
   redundancy: 2,
   level: 'sealed',
@@ -31,7 +30,7 @@ const POLICY: SessionPolicy = {
   maxTasks: 10,
   idleSeconds: 60,
   taskSeconds: 60,
-};
+});
 const WORDS = ['Air', ' scatters', ' blue'];
 const TEXT = 'Air scatters blue';
 

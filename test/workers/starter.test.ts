@@ -6,7 +6,7 @@ import type { EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import { TASK_QUEUES, workflowIds } from '../../domain/ids.js';
 import type { NodeApplication } from '../../domain/onboarding.js';
-import type { OpenSessionRequest } from '../../domain/session.js';
+import { parsePolicy, type OpenSessionRequest } from '../../domain/session.js';
 import { createStarter, HEALTH_SCHEDULE } from '../../workers/starter.js';
 import { RETRIES, startLocal } from '../support/workflows.js';
 
@@ -35,8 +35,7 @@ function request(sessionId: string): OpenSessionRequest {
     depositWei: '1000',
     signature: '0x',
     permit: { owner: OWNER, valueWei: '1000', deadline: 1, signature: '0x' },
-    policy: {
-      version: 1,
+    policy: parsePolicy({
       model: 'm',
       redundancy: 3,
       level: 'link',
@@ -44,7 +43,7 @@ function request(sessionId: string): OpenSessionRequest {
       maxTasks: 10,
       idleSeconds: 60,
       taskSeconds: 60,
-    },
+    }),
   };
 }
 

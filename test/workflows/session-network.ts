@@ -5,6 +5,7 @@ import { TASK_QUEUES, workflowIds, type Address, type TaskId } from '../../domai
 import type { SealingLevel } from '../../domain/sealing.js';
 import type { SessionInput } from '../../workflows/session.js';
 import { RETRIES, type FakeActivities } from '../support/workflows.js';
+import { parsePolicy } from '../../domain/session.js';
 
 export const DAY_SECONDS = 86_400;
 export const CHAIN = 31_339;
@@ -31,8 +32,7 @@ export function sessionInput(
       depositWei: '1000000',
       signature: '0x',
       permit: { owner: OWNER, valueWei: '1000000', deadline: 0, signature: '0x' },
-      policy: {
-        version: 1,
+      policy: parsePolicy({
         model: 'm',
         redundancy: 3,
         level,
@@ -40,7 +40,7 @@ export function sessionInput(
         maxTasks: 100,
         idleSeconds,
         taskSeconds: 60,
-      },
+      }),
     },
     chainId: CHAIN,
     pricePerTokenWei: '10',

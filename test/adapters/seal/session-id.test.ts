@@ -6,7 +6,7 @@ import { cidOf, digestOf } from '../../../adapters/ipfs/cid.js';
 import { encodeJson } from '../../../adapters/ipfs/canonical.js';
 import { policyHashOf, sessionIdOf } from '../../../adapters/seal/session-id.js';
 import { parseSessionId, type Address, type Hex } from '../../../domain/ids.js';
-import type { SessionPolicy } from '../../../domain/session.js';
+import { parsePolicy } from '../../../domain/session.js';
 
 const hex = (length: number): fc.Arbitrary<Hex> =>
   fc
@@ -66,8 +66,7 @@ test('fields that do not fit their words are refused', async () => {
 });
 
 test('a policy hash is the digest of the CID of the policy', async () => {
-  const policy: SessionPolicy = {
-    version: 1,
+  const policy = parsePolicy({
     model: 'smollm2-135m',
     redundancy: 3,
     level: 'sealed',
@@ -75,6 +74,6 @@ test('a policy hash is the digest of the CID of the policy', async () => {
     maxTasks: 1_000,
     idleSeconds: 600,
     taskSeconds: 60,
-  };
+  });
   assert.equal(await policyHashOf(policy), digestOf(cidOf(encodeJson(policy))));
 });

@@ -18,7 +18,7 @@ import type { EpochEvidence, ProbeAnswer } from '../../../domain/health.js';
 import type { Address, Cid, Hex } from '../../../domain/ids.js';
 import type { NodeStatus, RegisteredNode } from '../../../domain/node.js';
 import { buildProbes } from '../../../domain/probes.js';
-import type { SessionPolicy } from '../../../domain/session.js';
+import { parsePolicy, type SessionPolicy } from '../../../domain/session.js';
 import { sumBatch, type SettlementBatch } from '../../../domain/settlement.js';
 import type {
   ChatRequest,
@@ -32,6 +32,7 @@ import { createOracleApp } from '../../../nodes/oracle/app.js';
 import type { OracleDeps } from '../../../nodes/oracle/ports.js';
 
 export const SESSION = '77';
+const OWNER: Address = '0x00000000000000000000000000000000000000ee';
 export const MODEL = 'scripted-1';
 export const PRICE = 3n;
 export const FEE_BPS = 500;
@@ -42,8 +43,7 @@ export const DOMAINS = {
   nodePool: signingDomain(2, contract('a3')),
   sessionPayment: signingDomain(3, contract('a4')),
 };
-export const POLICY: SessionPolicy = {
-  version: 1,
+export const POLICY = parsePolicy({
   model: MODEL,
   redundancy: 3,
   level: 'link',
@@ -51,7 +51,7 @@ export const POLICY: SessionPolicy = {
   maxTasks: 100,
   idleSeconds: 60,
   taskSeconds: 60,
-};
+});
 export const REQUEST: ChatRequest = {
   model: MODEL,
   messages: [{ role: 'user', content: 'why is the sky blue' }],
@@ -100,7 +100,13 @@ export async function createNetwork(options: { readonly policy?: SessionPolicy }
   const keyringCid = put(await wrapKeyring(keyring, [recipient]));
   const embedded: string[] = [];
   const lines: string[] = [];
-  const chain = { isDown: false, chargedWei: 500n, policyHash: digestOf(policyCid) };
+  const chain = {
+    isDown: false,
+    owner: OWNER,
+    heldWei: 1_000n,
+    chargedWei: 500n,
+    policyHash: digestOf(policyCid),
+  };
 
   const deps: OracleDeps = {
     wallet: oracle,

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { TASK_QUEUES, workflowIds, type Address } from '../../../domain/ids.js';
-import type { OpenSessionRequest } from '../../../domain/session.js';
+import { parsePolicy, type OpenSessionRequest } from '../../../domain/session.js';
 import { openSessionGateway } from '../../../nodes/router/gateway.js';
 import type { SessionInput } from '../../../workflows/session.js';
 import {
@@ -29,8 +29,7 @@ const REQUEST: OpenSessionRequest = {
   depositWei: '1000000',
   signature: '0x',
   permit: { owner: OWNER, valueWei: '1000000', deadline: 0, signature: '0x' },
-  policy: {
-    version: 1,
+  policy: parsePolicy({
     model: 'm',
     redundancy: 1,
     level: 'link',
@@ -38,7 +37,7 @@ const REQUEST: OpenSessionRequest = {
     maxTasks: 100,
     idleSeconds: 31_536_000,
     taskSeconds: 3_600,
-  },
+  }),
 };
 const FAKES: FakeActivities = {
   ipfs: {

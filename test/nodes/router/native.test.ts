@@ -9,7 +9,7 @@ import { openChannel } from '../../../adapters/seal/channel.js';
 import { policyHashOf, sessionIdOf } from '../../../adapters/seal/session-id.js';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import type { Address, Hex } from '../../../domain/ids.js';
-import type { SessionView } from '../../../domain/session.js';
+import { parsePolicy, type SessionView } from '../../../domain/session.js';
 import type { ChatResult, StreamEvent } from '../../../domain/task.js';
 import type { SealedTaskRequest, TaskStreamEvent } from '../../../domain/wire.js';
 import { DOMAIN, readSse, SESSION, startWorld, type World } from './support.js';
@@ -124,8 +124,7 @@ test('unknown tasks and payloads are not found', async (t) => {
 
 async function openRequest(owner: Wallet) {
   const clientReference = `0x${createHash('sha256').update('ref').digest('hex')}` as Hex;
-  const policy = {
-    version: 1,
+  const policy = parsePolicy({
     model: 'tiny',
     redundancy: 1,
     level: 'open',
@@ -133,7 +132,7 @@ async function openRequest(owner: Wallet) {
     maxTasks: 10,
     idleSeconds: 600,
     taskSeconds: 20,
-  } as const;
+  });
   const message = {
     owner: owner.address,
     clientReference,

@@ -11,7 +11,12 @@ import type { Address, Cid, SessionId, TaskId } from '../../../domain/ids.js';
 import type { LeaseInput, OpenTask, TaskRecord } from '../../../domain/lease.js';
 import type { NodeStatus } from '../../../domain/node.js';
 import type { KeyringRef, Keyring } from '../../../domain/sealing.js';
-import type { SessionPolicy, SessionState, SessionView } from '../../../domain/session.js';
+import {
+  parsePolicy,
+  type SessionPolicy,
+  type SessionState,
+  type SessionView,
+} from '../../../domain/session.js';
 import type { TaskCompletion, TaskSubmission } from '../../../domain/task.js';
 import type { SessionGateway } from '../../../nodes/router/gateway.js';
 import type { Judge } from '../../../nodes/router/judge.js';
@@ -22,8 +27,7 @@ export const DOMAIN = signingDomain(31_337, '0x000000000000000000000000000000000
 export const API_KEY = 'sk-test';
 export const SESSION: SessionId = '4711';
 
-const POLICY: SessionPolicy = {
-  version: 1,
+const POLICY = parsePolicy({
   model: 'tiny',
   redundancy: 1,
   level: 'link',
@@ -31,7 +35,7 @@ const POLICY: SessionPolicy = {
   maxTasks: 1_000,
   idleSeconds: 600,
   taskSeconds: 20,
-};
+});
 
 /** Polls until `condition` holds. */
 export async function until(condition: () => boolean, what: string, ms = 8_000): Promise<void> {
@@ -101,13 +105,15 @@ export class FakeGateway implements SessionGateway {
       this.records.set(taskId, {
         taskId,
         ordinal,
-        state: 'Open',
+        state: 'Queued',
         outcome: null,
         requestCid,
         evidenceCid: null,
+        resultCid: null,
         usage: null,
         chargeWei: '0',
         settlementTx: null,
+        batchCid: null,
         payments: [],
       });
       return { taskId, ordinal, ended: null };
