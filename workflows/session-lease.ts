@@ -1,0 +1,86 @@
+/**
+ * The lease of a session, from the workflow's side: keeps a router on the session while there is
+ * work, and gives the session to whoever asks for it while there is none.
+ */
+import {
+  CancellationScope,
+  condition,
+  isCancellation,
+  log,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { TASK_QUEUES } from '../domain/ids.js';
+import type { LeaseInput } from '../domain/lease.js';
+import { leaseActivity } from './activities.js';
+import { codeOf } from './failure.js';
+import type { SessionContext } from './session-context.js';
+
+/** Pauses between leases while tasks are open: doubled with each one that is lost. */
+const LEASE_PAUSE_MS = 200;
+const LEASE_PAUSE_MAX_MS = 10_000;
+
+export class SessionLease {
+  readonly #session: SessionContext;
+  /** Queue of the router that has the lease, and of one that wants it. */
+  #holder: string | null = null;
+  #claimant: string | null = null;
+  #scope: CancellationScope | null = null;
+
+  constructor(session: SessionContext) {
+    this.#session = session;
+  }
+
+  /** Keeps a router on the session while there is work: the one that claims it, or, for open tasks
+   * that lost theirs, any. A router gives an idle session back, so that idling costs nothing. */
+  async hold(): Promise<never> {
+    const { ledger, sessionId } = this.#session;
+    let pauseMs = LEASE_PAUSE_MS;
+    for (;;) {
+      await condition(() => this.#claimant !== null || ledger.openTasks.length > 0);
+      const holder = this.#claimant ?? TASK_QUEUES.routers;
+      this.#holder = holder;
+      this.#claimant = null;
+      try {
+        await CancellationScope.cancellable(async () => {
+          this.#scope = CancellationScope.current();
+          await leaseActivity(holder).holdLease(this.#input());
+        });
+        pauseMs = LEASE_PAUSE_MS;
+      } catch (error) {
+        if (isCancellation(error) && this.#claimant === null) throw error;
+        log.info('lease lost', { sessionId, holder, code: codeOf(error) });
+        pauseMs = Math.min(pauseMs * 2, LEASE_PAUSE_MAX_MS);
+      }
+      this.#holder = null;
+      this.#scope = null;
+      if (ledger.openTasks.length > 0) await sleep(pauseMs);
+    }
+  }
+
+  /** A session moves to the router that asks for it, unless another is at work on its tasks. */
+  claim(queue: string): { readonly holder: string } {
+    if (this.#holder === null || this.#claimant !== null) {
+      this.#claimant ??= queue;
+    } else if (this.#holder !== queue && this.#session.ledger.openTasks.length === 0) {
+      this.#claimant = queue;
+      this.#scope?.cancel();
+    }
+    return { holder: this.#claimant ?? this.#holder ?? queue };
+  }
+
+  #input(): LeaseInput {
+    const { sessionId, policy, miners, keyring, input, ledger } = this.#session;
+    return {
+      sessionId,
+      workflowId: workflowInfo().workflowId,
+      owner: input.request.owner,
+      policy,
+      miners,
+      validators: input.validators,
+      keyring,
+      pricePerTokenWei: input.pricePerTokenWei,
+      openTasks: ledger.openTasks,
+    };
+  }
+}
