@@ -20,6 +20,12 @@ import type { Parties } from './parties.js';
 /** Contract addresses of every layer, by the keys of `LayerConfig.contracts`. */
 export type Deployment = Readonly<Record<LayerName, Readonly<Record<string, Address>>>>;
 
+/** What a network starts with, in wei and seconds. */
+type Terms = Readonly<
+  Record<'tokenCap' | 'minimumStake' | 'minerBalance' | 'userBalance', bigint> &
+    Record<'unbondingSeconds' | 'exitSeconds', number>
+>;
+
 /** Terms of the development network, in whole tokens and seconds. */
 export const DEV_TERMS = {
   tokenCap: parseTokens('1000000000'),
@@ -38,8 +44,10 @@ export async function deployContracts(input: {
   readonly settings: Settings;
   readonly servers: ServerHandles;
   readonly parties: Parties;
+  /** @defaultValue `DEV_TERMS` */
+  readonly terms?: Terms;
 }): Promise<Deployment> {
-  const { settings, servers, parties } = input;
+  const { settings, servers, parties, terms = DEV_TERMS } = input;
   const { engine, oracles, miners, user } = parties;
   const layers = {
     onboarding: layerOf('onboarding'),
@@ -60,13 +68,13 @@ export async function deployContracts(input: {
       await outbox.reconcile(layer);
       return await deployLayer(outbox, layer, {
         owner: engine.address,
-        tokenCapWei: DEV_TERMS.tokenCap,
+        tokenCapWei: terms.tokenCap,
         committee: oracles.map((oracle) => oracle.address),
         quorum: settings.quorum,
         treasury: engine.address,
-        minimumStakeWei: DEV_TERMS.minimumStake,
-        unbondingSeconds: DEV_TERMS.unbondingSeconds,
-        exitSeconds: DEV_TERMS.exitSeconds,
+        minimumStakeWei: terms.minimumStake,
+        unbondingSeconds: terms.unbondingSeconds,
+        exitSeconds: terms.exitSeconds,
       });
     };
     const [onboarding, health, service] = await Promise.all([
@@ -80,8 +88,8 @@ export async function deployContracts(input: {
       await outbox.execute({ ...write, layer, key: `faucet:${layer}:${to}` });
     };
     await Promise.all([
-      ...miners.map((miner) => mint('onboarding', miner.address, DEV_TERMS.minerBalance)),
-      mint('service', user.address, DEV_TERMS.userBalance),
+      ...miners.map((miner) => mint('onboarding', miner.address, terms.minerBalance)),
+      mint('service', user.address, terms.userBalance),
     ]);
     return { onboarding, health, service };
   } finally {

@@ -133,7 +133,8 @@ function progressNote(note: (text: string) => void): (progress: ObtainProgress) 
   return ({ artefact, step, message }) => note(`${artefact} (${step}): ${message}`);
 }
 
-async function describeRuntime(facts: {
+/** Says where everything is, for `completeConfig`. */
+export async function describeRuntime(facts: {
   readonly data: string;
   readonly servers: ServerHandles;
   readonly parties: Parties;

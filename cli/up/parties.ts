@@ -72,7 +72,8 @@ export async function readLine(path: string): Promise<string> {
     .trim();
 }
 
-async function openParty(folder: string, name: string): Promise<Party> {
+/** Makes or reads one party's key and identity. @throws KEY_FILE_UNSAFE */
+export async function openParty(folder: string, name: string): Promise<Party> {
   const keyFile = join(folder, `${name}.key`);
   const identityFile = join(folder, `${name}.age`);
   const key = await (existsSync(keyFile) ? readKeyFile(keyFile) : createKeyFile(keyFile));

@@ -46,7 +46,8 @@ function keysOf(config: string, party: Party): string[] {
   return ['--config', config, '--key', party.keyFile, '--identity', party.identityFile];
 }
 
-function role(
+/** One of the engine's own commands as a process to keep running. */
+export function role(
   name: string,
   args: readonly string[],
   options: { readonly healthUrl?: string } = {},
