@@ -32,7 +32,10 @@ export async function findReceipt(
   return null;
 }
 
-export function summarise(row: OutboxRow, receipt: TransactionReceipt): ReceiptSummary {
+export function summarise(
+  row: Pick<OutboxRow, 'signer' | 'nonce'>,
+  receipt: TransactionReceipt,
+): ReceiptSummary {
   return {
     hash: receipt.hash as Hex,
     blockNumber: receipt.blockNumber,
@@ -52,7 +55,7 @@ export function summarise(row: OutboxRow, receipt: TransactionReceipt): ReceiptS
  * where the node has no such state on the present one: receipts do not hold the reason. */
 export async function explainRevert(
   provider: Pick<JsonRpcProvider, 'call'>,
-  row: OutboxRow,
+  row: Pick<OutboxRow, 'signer' | 'attempts'>,
   receipt: TransactionReceipt,
 ): Promise<ErrorDetails> {
   const attempt = row.attempts.find(({ hash }) => hash === receipt.hash);

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import type { Summary } from '../../cli/job/summary.js';
 import { PROJECT_COMMAND, PROJECT_CONFIG, PROJECT_FOLDER } from '../../cli/project.js';
+import { COMMANDS } from '../../cli/table.js';
 import { ERRORS } from '../../domain/errors.js';
 import { HEALTHY_SCORE_BPS, sampleSize, scoreNode } from '../../domain/health.js';
 import { SEALING_LEVELS } from '../../domain/sealing.js';
@@ -21,11 +22,13 @@ const readme = readPage('README.md');
 const operations = readPage('docs/operations.md');
 
 const helps = new Map<string, Promise<string>>();
-/** What `cortensor <command> --help` prints; rejects unless it exits with 0. */
+/** What `cortensor <command> --help` prints; rejects unless it exits with 0.
+ * @param command - with its group: `session open`. */
 function helpOf(command: string): Promise<string> {
   const known = helps.get(command);
   if (known !== undefined) return known;
-  const asked = promisify(execFile)(process.execPath, [PROJECT_COMMAND, command, '--help'], {
+  const args = [PROJECT_COMMAND, ...command.split(' '), '--help'];
+  const asked = promisify(execFile)(process.execPath, args, {
     timeout: 30_000,
   }).then(({ stdout }) => stdout);
   helps.set(command, asked);
@@ -39,12 +42,19 @@ test('every command that is shown exists and has the options it is shown with', 
   });
   assert.ok(shown.length > 10, 'commands are found at all');
   for (const line of shown) {
-    const help = await helpOf(line.split(' ')[1] ?? '');
+    const help = await helpOf(commandOf(line));
     for (const [option] of line.matchAll(/--[a-z-]+/g)) {
       assert.ok(help.includes(option), `${line}: ${option} is not in its help`);
     }
   }
 });
+
+/** The command that a line calls, with its group. */
+function commandOf(line: string): string {
+  const [, name = '', sub = ''] = line.split(' ');
+  const isGrouped = Object.hasOwn(COMMANDS[name]?.commands ?? {}, sub);
+  return isGrouped ? `${name} ${sub}` : name;
+}
 
 test('every command that the program has is in the table of the README', async () => {
   const usage = await helpOf('help');
