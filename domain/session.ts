@@ -3,6 +3,7 @@ import { EngineError } from './errors.js';
 import type { Address, Cid, Hex, SessionId } from './ids.js';
 import { parseWei, type WeiString } from './money.js';
 import { isClientSealed, SEALING_LEVELS, type KeyringRef, type SealingLevel } from './sealing.js';
+import type { TaskSubmission } from './task.js';
 
 export const SESSION_STATES = [
   'Opening',
@@ -267,11 +268,19 @@ export interface InferenceRequest {
   readonly consumer: Address;
   readonly clientReference: Hex;
   readonly policyHash: Hex;
+  /** What its task may cost: the payment without the callback's fee. */
   readonly depositWei: WeiString;
-  readonly prompt: string;
   readonly maxTokens: number;
   /** Unix seconds; then anyone may end it on chain, with a full refund. */
   readonly deadline: number;
+}
+
+/** A request that the network can serve: what its session needs to run it without asking again. */
+export interface AdmittedInference extends InferenceRequest {
+  readonly policy: SessionPolicy;
+  readonly policyCid: Cid;
+  /** The session's one task; its request is pinned, in plain form. */
+  readonly task: TaskSubmission;
 }
 
 /** A miner that serves a session, with the recipient that its keyring is wrapped for. */

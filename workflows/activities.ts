@@ -5,6 +5,7 @@
 import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { ChainActivities } from '../activities/chain.js';
 import type { DatabaseActivities } from '../activities/database.js';
+import type { InferenceActivities } from '../activities/inference.js';
 import type { IpfsActivities } from '../activities/ipfs.js';
 import type { OracleActivities } from '../activities/oracles.js';
 import type { RetryPolicies, RetryPolicyConfig } from '../domain/config.js';
@@ -20,6 +21,15 @@ const LEASE_START_TIMEOUT = '3s';
 
 export function chainActivities(retries: RetryPolicies): ChainActivities {
   return proxyActivities<ChainActivities>({
+    ...optionsOf(retries.chain),
+    taskQueue: TASK_QUEUES.chain,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  });
+}
+
+/** Requests of contracts are read and ended where the chain is reached. */
+export function inferenceActivities(retries: RetryPolicies): InferenceActivities {
+  return proxyActivities<InferenceActivities>({
     ...optionsOf(retries.chain),
     taskQueue: TASK_QUEUES.chain,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
