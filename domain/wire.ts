@@ -6,10 +6,11 @@
  *   miner  → proof ─────────────► router      router → welcome        (or the socket closes)
  *   router → session, assign ───► miner       miner  → ack, frame…, precommit
  *   router → reveal ────────────► miner       miner  → commit
+ *   router → ended ─────────────► miner       (once the end of a task is recorded)
  */
 import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { Frame, SealingLevel } from './sealing.js';
-import type { Commitment, Precommitment } from './task.js';
+import type { Commitment, Precommitment, TaskOutcome } from './task.js';
 
 export const MINER_PATH = '/miner';
 /** Longest message either side accepts. */
@@ -77,7 +78,18 @@ export type RouterMessage =
   | { readonly type: 'session'; readonly grant: SessionGrant }
   | { readonly type: 'assign'; readonly task: AssignedTask }
   | { readonly type: 'reveal'; readonly taskId: TaskId }
-  | { readonly type: 'cancel'; readonly taskId: TaskId };
+  | { readonly type: 'cancel'; readonly taskId: TaskId }
+  | EndedMessage;
+
+/** How a task ended that the miner had committed to: with it, the miner can claim its pay itself. */
+export interface EndedMessage {
+  readonly type: 'ended';
+  readonly taskId: TaskId;
+  readonly outcome: TaskOutcome;
+  /** Number of the task in its session, from 0. */
+  readonly ordinal: number;
+  readonly evidenceCid: Cid | null;
+}
 
 /** Body of `POST /api/v1/sessions/:id/tasks` at client-sealed levels. */
 export interface SealedTaskRequest {

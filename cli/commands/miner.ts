@@ -6,6 +6,7 @@ import { openOpenAiBackend } from '../../adapters/model/openai.js';
 import type { InferenceBackend } from '../../adapters/model/backend.js';
 import { readIdentityFile } from '../../adapters/seal/identity-file.js';
 import { BEHAVIOURS, parseBehaviour, withBehaviour } from '../../nodes/miner/behaviours.js';
+import { openJournal } from '../../nodes/miner/journal.js';
 import { startMiner } from '../../nodes/miner/miner.js';
 import type { Command } from '../command.js';
 import { openLog } from '../log.js';
@@ -21,6 +22,8 @@ ${CONFIG_HELP}  --key FILE       the node's signing key, 0x and 64 hex digits
   --model NAME     a model of the configuration
   --router URL     the router; default: the one of the configuration
   --backend URL    an OpenAI-compatible server that runs the model; default: the embedded model
+  --journal FILE   where ended tasks are put down, to claim what is never settled; default: the
+                   key's file with .journal behind its name
   --behaviour NAME ${BEHAVIOURS.join(' | ')}: answer dishonestly, to see it caught
 
 Exit codes: 0 stopped · 1 failed · 2 wrong options, configuration or keys
@@ -32,7 +35,7 @@ export const miner: Command = {
     const options = readOptions(
       argv,
       ['config', 'key', 'identity', 'model'],
-      ['router', 'backend', 'behaviour'],
+      ['router', 'backend', 'behaviour', 'journal'],
     );
     const config = readConfig(options.config, []);
     const wallet = await openWallet(options.key);
@@ -54,6 +57,7 @@ export const miner: Command = {
       domain: signingDomain(chainId, payment),
       routerUrl: options.router ?? `http://${config.router.host}:${config.router.port}`,
       concurrency: 1,
+      journal: openJournal(options.journal ?? `${options.key}.journal`),
       log: openLog('miner'),
     });
     return await runUntilSignal(async () => {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { EngineError } from '../../domain/errors.js';
 import type { Hex } from '../../domain/ids.js';
 import { SEALING_LEVELS } from '../../domain/sealing.js';
+import { TASK_OUTCOMES } from '../../domain/task.js';
 import type { RouterMessage } from '../../domain/wire.js';
 
 const HEX_32 = /^0x[0-9a-fA-F]{64}$/;
@@ -40,6 +41,13 @@ const schema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('assign'), task }),
   z.object({ type: z.literal('reveal'), taskId: hash }),
   z.object({ type: z.literal('cancel'), taskId: hash }),
+  z.object({
+    type: z.literal('ended'),
+    taskId: hash,
+    outcome: z.enum(TASK_OUTCOMES),
+    ordinal: z.number().int().min(0).max(1_000_000),
+    evidenceCid: z.string().min(1).max(128).nullable(),
+  }),
 ]);
 
 /** Reads one text message of a router.

@@ -6,7 +6,8 @@ import PQueue from 'p-queue';
 import { EngineError, findEngineError } from '../../domain/errors.js';
 import type { TaskId } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
-import type { AssignedTask, RouterMessage } from '../../domain/wire.js';
+import type { AssignedTask, EndedMessage, RouterMessage } from '../../domain/wire.js';
+import type { TaskJournal } from './journal.js';
 import { SessionKeys } from './session-keys.js';
 import { TaskRun, type RunDeps, type Send } from './task-run.js';
 
@@ -22,24 +23,28 @@ export interface DeskDeps extends Pick<RunDeps, 'wallet' | 'domain' | 'backend'>
   readonly identity: string;
   /** Generations at once. */
   readonly concurrency: number;
+  /** What ended tasks are put down in; without one, they cannot be claimed later. */
+  readonly journal?: TaskJournal;
   readonly log: Log;
 }
 
 /** Messages that come after the welcome. */
 export type WorkMessage = Extract<
   RouterMessage,
-  { readonly type: 'session' | 'assign' | 'reveal' | 'cancel' }
+  { readonly type: 'session' | 'assign' | 'reveal' | 'cancel' | 'ended' }
 >;
 
 export class TaskDesk {
   readonly #log: Log;
+  readonly #journal: TaskJournal | undefined;
   readonly #runDeps: RunDeps;
   readonly #queue: PQueue;
   readonly #maxLoad: number;
   readonly #runs = new Map<TaskId, TaskRun>();
 
-  constructor({ identity, concurrency, log, ...deps }: DeskDeps) {
+  constructor({ identity, concurrency, journal, log, ...deps }: DeskDeps) {
     this.#log = log;
+    this.#journal = journal;
     this.#queue = new PQueue({ concurrency });
     this.#maxLoad = concurrency * (1 + WAITING_PER_SLOT);
     this.#runDeps = {
@@ -72,6 +77,9 @@ export class TaskDesk {
         this.#runs.get(message.taskId)?.cancel();
         this.#runs.delete(message.taskId);
         return;
+      case 'ended':
+        void this.#note(message);
+        return;
     }
   }
 
@@ -79,6 +87,27 @@ export class TaskDesk {
   close(): void {
     for (const run of this.#runs.values()) run.cancel();
     this.#runs.clear();
+  }
+
+  /** Puts down the end of a task, of those that this miner has revealed an answer to. */
+  async #note({ taskId, ordinal, outcome, evidenceCid }: EndedMessage): Promise<void> {
+    const revealed = this.#runs.get(taskId)?.revealed ?? null;
+    if (revealed === null) return;
+    const { sessionId, resultDigest } = revealed;
+    try {
+      await this.#journal?.append({
+        sessionId,
+        taskId,
+        ordinal,
+        outcome,
+        evidenceCid,
+        resultDigest,
+        endedAtMs: Date.now(),
+      });
+    } catch (error) {
+      const reason = (error as NodeJS.ErrnoException).code ?? 'unknown';
+      this.#log('error', 'journal not written', { taskId, reason });
+    }
   }
 
   async #assign(task: AssignedTask, send: Send): Promise<void> {

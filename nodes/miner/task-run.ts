@@ -54,6 +54,8 @@ interface Held {
 
 export class TaskRun {
   readonly sessionId: string;
+  /** What a router was given; a task that is assigned again reveals the same. */
+  revealed: Commitment | null = null;
   readonly #deps: RunDeps;
   readonly #task: AssignedTask;
   readonly #abort = new AbortController();
@@ -112,6 +114,7 @@ export class TaskRun {
   reveal(send: Send): boolean {
     if (this.#precommitted?.to !== send) return false;
     const { commitment, result } = this.#precommitted.held;
+    this.revealed = commitment;
     send({ type: 'commit', taskId: this.#task.taskId, commitment, result });
     return true;
   }

@@ -17,6 +17,7 @@ import type { Address, Hex } from '../../../domain/ids.js';
 import type { Frame, Keyring } from '../../../domain/sealing.js';
 import type { ChatRequest, ChatResult, StreamEvent } from '../../../domain/task.js';
 import type { AssignedTask, SessionGrant } from '../../../domain/wire.js';
+import type { JournalEntry, TaskJournal } from '../../../nodes/miner/journal.js';
 import { startMiner, type Miner } from '../../../nodes/miner/miner.js';
 import { ScriptedRouter } from './scripted-router.js';
 
@@ -175,6 +176,38 @@ describe('a miner works on a sealed task', () => {
       router.received.some((m) => m.type === 'commit'),
       false,
     );
+  });
+
+  test('it puts down the end of a task that it revealed an answer to, and of no other', async () => {
+    const entries: JournalEntry[] = [];
+    const noted = new Promise<void>((resolve) => {
+      start({ journal: { append: async (entry) => void (entries.push(entry), resolve()) } });
+    });
+    await welcome();
+    router.send({ type: 'session', grant: await grant() });
+    const task = await assignment({ isPrimary: false });
+    const { taskId } = task;
+    const ended = { type: 'ended', taskId, outcome: 'completed', ordinal: 3 } as const;
+    router.send({ type: 'assign', task });
+    await router.next('ack');
+    await router.next('precommit');
+    router.send({ ...ended, evidenceCid: 'bafktooearly' });
+    router.send({ type: 'reveal', taskId });
+    const { commitment } = await router.next('commit');
+    router.send({ ...ended, taskId: `0x${'5'.repeat(64)}`, evidenceCid: 'bafkanother' });
+    router.send({ ...ended, evidenceCid: 'bafkevidence' });
+    await noted;
+    const [{ endedAtMs, ...entry }] = entries as [JournalEntry];
+    assert.equal(entries.length, 1);
+    assert.ok(Math.abs(Date.now() - endedAtMs) < 60_000);
+    assert.deepEqual(entry, {
+      sessionId: SESSION,
+      taskId,
+      ordinal: 3,
+      outcome: 'completed',
+      evidenceCid: 'bafkevidence',
+      resultDigest: commitment.resultDigest,
+    });
   });
 
   test('it gives one commitment for a task that is assigned twice', async () => {
@@ -346,7 +379,9 @@ test('an open session: frames are plain, the result block is canonical JSON', as
   );
 });
 
-function start(options: { backend?: InferenceBackend; concurrency?: number } = {}): void {
+function start(
+  options: { backend?: InferenceBackend; concurrency?: number; journal?: TaskJournal } = {},
+): void {
   miner = startMiner({
     routerUrl: router.url,
     wallet: WALLET,
@@ -356,6 +391,7 @@ function start(options: { backend?: InferenceBackend; concurrency?: number } = {
     concurrency: options.concurrency ?? 2,
     log: (level, event, fields) => lines.push(JSON.stringify({ level, event, ...fields })),
     waits: WAITS,
+    ...(options.journal === undefined ? {} : { journal: options.journal }),
   });
 }
 

@@ -145,6 +145,7 @@ export class ScriptedMiner {
       case 'reveal':
         return this.#reveals.get(message.taskId)?.();
       case 'cancel':
+      case 'ended':
         return;
     }
   }
