@@ -3,11 +3,17 @@
  * clients to send them. Signals are facts, queries are nouns, updates are imperatives.
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { Hex, TaskId } from '../domain/ids.js';
+import type { Cid, TaskId } from '../domain/ids.js';
 import type { CompleteAnswer, SubmitAnswer, TaskBatch, TaskRecord } from '../domain/lease.js';
 import type { KeyringRef } from '../domain/sealing.js';
-import type { SessionView } from '../domain/session.js';
-import type { SettledTask, TaskCompletion, TaskSubmission } from '../domain/task.js';
+import type {
+  DepositRequest,
+  PolicyChange,
+  SessionView,
+  WithdrawalRequest,
+} from '../domain/session.js';
+import type { EndedTasks, SettlementReport } from '../domain/settlement.js';
+import type { TaskCompletion, TaskSubmission } from '../domain/task.js';
 
 /** Workflow types by the names that clients start them with. */
 export const WORKFLOWS = {
@@ -36,8 +42,35 @@ export const claimLeaseUpdate = defineUpdate<{ readonly holder: string }, [taskQ
   'claimLease',
 );
 
-/** Closes after the open tasks have ended; what is left goes back to the owner. */
-export const closeSessionUpdate = defineUpdate<SessionView, []>('closeSession');
+/** Closes after the open tasks have ended; what is left goes back to the owner. Cancelled, it does not
+ * wait for tasks that no router has: they end as `cancelled`. */
+export const closeSessionUpdate = defineUpdate<SessionView, [{ readonly isCancelled: boolean }]>(
+  'closeSession',
+);
+
+/** Ends open tasks as `cancelled`, free; one that has ended answers with its end. */
+export const cancelTasksUpdate = defineUpdate<
+  readonly CompleteAnswer[],
+  [{ readonly taskIds: readonly TaskId[] }]
+>('cancelTasks');
+
+/** Puts a deposit on chain. Answers when it is there, or a little later with the session as it is:
+ * the deposit goes on then, and the same message again waits for the same deposit. */
+export const addDepositUpdate = defineUpdate<SessionView, [DepositRequest]>('addDeposit');
+
+/** Reads what others have deposited on chain. Answers like `addDeposit`. */
+export const syncDepositUpdate = defineUpdate<SessionView, []>('syncDeposit');
+
+/** Takes out of the deposit what is free, for the owner. Answers like `addDeposit`. */
+export const withdrawDepositUpdate = defineUpdate<SessionView, [WithdrawalRequest]>(
+  'withdrawDeposit',
+);
+
+/** Puts another policy in force once the tasks under way have ended. Answers like `addDeposit`. */
+export const changePolicyUpdate = defineUpdate<SessionView, [PolicyChange]>('changePolicy');
+
+/** The owner takes its exit on chain: the session closes at once. */
+export const exitRequestedSignal = defineSignal('exitRequested');
 
 /** Resolves once the session has left the states before `until`. */
 export const awaitStateUpdate = defineUpdate<SessionView, [until: SessionView['state']]>(
@@ -47,16 +80,11 @@ export const awaitStateUpdate = defineUpdate<SessionView, [until: SessionView['s
 export const sessionQuery = defineQuery<SessionView>('session');
 export const taskQuery = defineQuery<TaskRecord | null, [TaskId]>('task');
 export const tasksQuery = defineQuery<readonly TaskRecord[]>('tasks');
+/** Pages of the session's archive, oldest first: tasks that `task` and `tasks` no longer know. */
+export const archiveQuery = defineQuery<readonly Cid[]>('archive');
 
-/** Session → settlement: tasks that have ended with a charge. A session that closes cannot wait for
- * a batch to fill: its signal is urgent. */
-export const tasksEndedSignal =
-  defineSignal<[{ readonly tasks: readonly SettledTask[]; readonly isUrgent: boolean }]>(
-    'tasksEnded',
-  );
+/** Session → settlement. Repeating it is harmless; unheard tasks are to be reported again. */
+export const tasksEndedSignal = defineSignal<[EndedTasks]>('tasksEnded');
 
-/** Settlement → session: tasks whose batch is final on chain, or was disputed and is refunded. */
-export const tasksSettledSignal =
-  defineSignal<[{ readonly taskIds: readonly TaskId[]; readonly transaction: Hex | null }]>(
-    'tasksSettled',
-  );
+/** Settlement → session. */
+export const tasksSettledSignal = defineSignal<[SettlementReport]>('tasksSettled');

@@ -11,22 +11,39 @@ import {
   type WorkflowHandle,
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
+import {
+  EngineError,
+  findEngineError,
+  isErrorCode,
+  type ErrorDetails,
+} from '../../domain/errors.js';
 import { workflowIds, type SessionId, type TaskId } from '../../domain/ids.js';
 import type { CompleteAnswer, SubmitAnswer, TaskRecord } from '../../domain/lease.js';
 import type { KeyringRef } from '../../domain/sealing.js';
-import type { OpenSessionRequest, SessionState, SessionView } from '../../domain/session.js';
+import type {
+  DepositRequest,
+  OpenSessionRequest,
+  PolicyChange,
+  SessionState,
+  SessionView,
+  WithdrawalRequest,
+} from '../../domain/session.js';
 import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
 import {
+  addDepositUpdate,
   awaitStateUpdate,
+  cancelTasksUpdate,
+  changePolicyUpdate,
   claimLeaseUpdate,
   closeSessionUpdate,
   completeTasksUpdate,
   sessionQuery,
   setKeyringUpdate,
   submitTasksUpdate,
+  syncDepositUpdate,
   taskQuery,
   tasksQuery,
+  withdrawDepositUpdate,
 } from '../../workflows/messages.js';
 
 const DEADLINE = 'no answer in time';
@@ -55,7 +72,30 @@ export interface SessionGateway {
    * @returns the queue of the router that holds it from now on. */
   claimLease(sessionId: SessionId, taskQueue: string): Promise<{ readonly holder: string }>;
   setKeyring(sessionId: SessionId, keyring: KeyringRef): Promise<SessionView>;
-  close(sessionId: SessionId): Promise<SessionView>;
+  /** Closes the session after its open tasks have ended. Closing it again changes nothing.
+   * @param how.isCancelled - open tasks that no router has are not waited for. */
+  close(sessionId: SessionId, how?: { readonly isCancelled: boolean }): Promise<SessionView>;
+  /** Ends open tasks as `cancelled`, free; one that has ended keeps its end.
+   * @returns one answer a task, in order. */
+  cancelTasks(sessionId: SessionId, taskIds: readonly TaskId[]): Promise<readonly CompleteAnswer[]>;
+  /** Adds a deposit; its signatures were checked. Waits for the chain up to 20 s, and answers with the
+   * session as it is then: the rest goes on by itself. The same reference is the same deposit.
+   * @throws SESSION_NOT_OPEN, AMOUNT_INVALID, RATE_LIMITED — nothing was begun.
+   * @throws TRANSACTION_REVERTED — the contract refuses it; nothing has changed. */
+  addDeposit(request: DepositRequest): Promise<SessionView>;
+  /** Takes over what the chain has as the session's deposit. Waits like `addDeposit`.
+   * @throws SESSION_NOT_OPEN, RATE_LIMITED */
+  syncDeposit(sessionId: SessionId): Promise<SessionView>;
+  /** Gives back what is free. Waits like `addDeposit`. The same reference is the same withdrawal.
+   * @throws SESSION_NOT_OPEN, AMOUNT_INVALID, RATE_LIMITED — nothing was begun.
+   * @throws BUDGET_EXHAUSTED — less is free.
+   * @throws TRANSACTION_REVERTED, ATTESTATION_REFUSED — refused; nothing has changed. */
+  withdrawDeposit(request: WithdrawalRequest): Promise<SessionView>;
+  /** Changes the policy once the tasks under way have ended. Waits like `addDeposit`.
+   * @throws SESSION_NOT_OPEN, SESSION_BUSY — another change is under way; nothing was begun.
+   * @throws POLICY_INVALID — the policy, its nonce, or a field that cannot change.
+   * @throws TRANSACTION_REVERTED — the contract refuses it; the old policy stays. */
+  changePolicy(change: PolicyChange): Promise<SessionView>;
   task(sessionId: SessionId, taskId: TaskId): Promise<TaskRecord | null>;
   tasks(sessionId: SessionId): Promise<readonly TaskRecord[]>;
 }
@@ -130,10 +170,10 @@ export function openSessionGateway(deps: {
       call(sessionId, UPDATE_MS, (handle) =>
         handle.executeUpdate(setKeyringUpdate, { args: [keyring] }),
       ),
-    async close(sessionId) {
+    async close(sessionId, how = { isCancelled: false }) {
       try {
         return await call(sessionId, UPDATE_MS, (handle) =>
-          handle.executeUpdate(closeSessionUpdate),
+          handle.executeUpdate(closeSessionUpdate, { args: [how] }),
         );
       } catch (error) {
         // Closing a session that has ended is no error.
@@ -141,6 +181,24 @@ export function openSessionGateway(deps: {
         return await view(sessionId);
       }
     },
+    cancelTasks: (sessionId, taskIds) =>
+      call(sessionId, UPDATE_MS, (handle) =>
+        handle.executeUpdate(cancelTasksUpdate, { args: [{ taskIds }] }),
+      ),
+    addDeposit: (request) =>
+      call(request.sessionId, UPDATE_MS, (handle) =>
+        handle.executeUpdate(addDepositUpdate, { args: [request] }),
+      ),
+    syncDeposit: (sessionId) =>
+      call(sessionId, UPDATE_MS, (handle) => handle.executeUpdate(syncDepositUpdate)),
+    withdrawDeposit: (request) =>
+      call(request.sessionId, UPDATE_MS, (handle) =>
+        handle.executeUpdate(withdrawDepositUpdate, { args: [request] }),
+      ),
+    changePolicy: (change) =>
+      call(change.sessionId, UPDATE_MS, (handle) =>
+        handle.executeUpdate(changePolicyUpdate, { args: [change] }),
+      ),
     task: (sessionId, taskId) =>
       call(sessionId, QUERY_MS, (handle) => handle.query(taskQuery, taskId)),
     tasks: (sessionId) => call(sessionId, QUERY_MS, (handle) => handle.query(tasksQuery)),
@@ -158,8 +216,11 @@ function translate(error: unknown, sessionId: SessionId): EngineError {
     return new EngineError('TEMPORAL_UNREACHABLE', { sessionId, reason: DEADLINE }, options);
   }
   if (error instanceof WorkflowUpdateFailedError) {
-    const code = error.cause instanceof ApplicationFailure ? error.cause.type : undefined;
-    return new EngineError(isErrorCode(code) ? code : 'INTERNAL', { sessionId }, options);
+    const { type: code, details } =
+      error.cause instanceof ApplicationFailure ? error.cause : ({} as Partial<ApplicationFailure>);
+    // Our own workflow's, which puts the details of an EngineError there.
+    const [known] = (details ?? []) as [ErrorDetails?];
+    return new EngineError(isErrorCode(code) ? code : 'INTERNAL', { sessionId, ...known }, options);
   }
   const code = isGrpcServiceError(error) ? 'TEMPORAL_UNREACHABLE' : 'INTERNAL';
   return new EngineError(code, { sessionId }, options);

@@ -13,9 +13,12 @@ import type { NodeStatus } from '../../../domain/node.js';
 import type { KeyringRef, Keyring } from '../../../domain/sealing.js';
 import {
   parsePolicy,
+  type DepositRequest,
+  type PolicyChange,
   type SessionPolicy,
   type SessionState,
   type SessionView,
+  type WithdrawalRequest,
 } from '../../../domain/session.js';
 import type { TaskCompletion, TaskSubmission } from '../../../domain/task.js';
 import type { SessionGateway } from '../../../nodes/router/gateway.js';
@@ -146,6 +149,25 @@ export class FakeGateway implements SessionGateway {
     return this.view(sessionId);
   }
   close(sessionId: SessionId): Promise<SessionView> {
+    return this.view(sessionId);
+  }
+  async cancelTasks(sessionId: SessionId, taskIds: readonly TaskId[]) {
+    const usage = { promptTokens: 0, completionTokens: 0 };
+    return await this.complete(
+      sessionId,
+      taskIds.map((taskId) => ({ taskId, outcome: 'cancelled', paidMiners: [], usage })),
+    );
+  }
+  addDeposit({ sessionId }: DepositRequest): Promise<SessionView> {
+    return this.view(sessionId);
+  }
+  syncDeposit(sessionId: SessionId): Promise<SessionView> {
+    return this.view(sessionId);
+  }
+  withdrawDeposit({ sessionId }: WithdrawalRequest): Promise<SessionView> {
+    return this.view(sessionId);
+  }
+  changePolicy({ sessionId }: PolicyChange): Promise<SessionView> {
     return this.view(sessionId);
   }
   async task(_sessionId: SessionId, taskId: TaskId): Promise<TaskRecord | null> {
