@@ -1,5 +1,6 @@
 /** What the engine lays on IPFS: policies, keyrings at level `link`, settlement batches. */
 import type { BlockStore } from '../adapters/ipfs/block-store.js';
+import type { ArchivePage } from '../domain/archive.js';
 import type { Cid, Hex, SessionId } from '../domain/ids.js';
 import type { Keyring, KeyringRef, Reader } from '../domain/sealing.js';
 import type { SessionPolicy } from '../domain/session.js';
@@ -18,6 +19,8 @@ export interface IpfsActivities {
   }): Promise<KeyringRef>;
   /** Adds up a batch and lays it out for the committee. The same tasks are the same batch. */
   buildBatch(tasks: readonly SettledTask[]): Promise<{ readonly batchCid: Cid }>;
+  /** Lays out a page of a session's archive. The same records are the same page. */
+  archiveTasks(page: Omit<ArchivePage, 'version'>): Promise<Cid>;
 }
 
 /** The cryptography that these activities need, handed in by the composition root. */
@@ -60,6 +63,11 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
         ...sumBatch(tasks),
       };
       return { batchCid: await store.put(encodeJson(batch)) };
+    },
+
+    async archiveTasks({ sessionId, previous, records }) {
+      const page: ArchivePage = { version: 1, sessionId, previous, records };
+      return await store.put(encodeJson(page));
     },
   });
 }

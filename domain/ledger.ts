@@ -5,15 +5,18 @@
  * Money: `charged + reserved <= deposited` always; a task reserves its worst case when it is
  * accepted, and every end releases the reservation, `completed` in exchange for its charge.
  */
+import { ARCHIVE_PAGE_TASKS } from './archive.js';
 import { chargeOf } from './charge.js';
 import type { ErrorCode } from './errors.js';
-import type { Hex, SessionId, TaskId } from './ids.js';
+import type { Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { CompleteAnswer, OpenTask, SubmitAnswer, TaskRecord } from './lease.js';
 import type { WeiString } from './money.js';
 import { maxChargeWei, type SessionBudget, type SessionPolicy } from './session.js';
+import type { SettlementReport } from './settlement.js';
 import type { SettledTask, TaskCompletion, TaskOutcome, TaskSubmission } from './task.js';
 
-/** Ended tasks that stay known: a repeated request or a query finds them. */
+/** Ended tasks that stay known at least: a repeated request or a query finds them. Older ones are
+ * forgotten by pages, once these lie in the archive. */
 export const REMEMBERED_TASKS = 1_000;
 
 interface OpenEntry extends OpenTask {
@@ -25,6 +28,7 @@ interface EndedEntry extends SettledTask {
   readonly usage: TaskCompletion['usage'];
   readonly settlement: 'none' | 'pending' | 'settled' | 'disputed';
   readonly settlementTx: Hex | null;
+  readonly batchCid: Cid | null;
 }
 
 /** A ledger as one JSON value, to carry it into the next run of the workflow. */
@@ -143,8 +147,8 @@ export class SessionLedger {
       usage: completion.usage,
       settlement: end.chargeWei === '0' ? 'none' : 'pending',
       settlementTx: null,
+      batchCid: null,
     });
-    this.#forgetOldest();
     return { taskId, outcome, chargeWei: end.chargeWei };
   }
 
@@ -163,13 +167,13 @@ export class SessionLedger {
     return late.map((task) => task.taskId);
   }
 
-  /** Notes what became of charged tasks: settled on chain, or (no transaction) disputed, which
-   * gives the charge back. Tasks without a pending charge are left as they are. */
-  settle(taskIds: readonly TaskId[], transaction: Hex | null): void {
+  /** Notes what became of charged tasks: settled on chain, or disputed, which gives the charge back.
+   * Tasks without a pending charge are left as they are. */
+  settle({ taskIds, isSettled, transaction, batchCid }: SettlementReport): void {
     for (const taskId of taskIds) {
       const task = this.#ended.get(taskId);
       if (task?.settlement !== 'pending') continue;
-      if (transaction === null) {
+      if (!isSettled) {
         this.#chargedWei -= BigInt(task.chargeWei);
         this.#ended.set(taskId, {
           ...task,
@@ -181,10 +185,14 @@ export class SessionLedger {
         });
       } else {
         this.#settledCount++;
-        this.#ended.set(taskId, { ...task, settlement: 'settled', settlementTx: transaction });
+        this.#ended.set(taskId, {
+          ...task,
+          settlement: 'settled',
+          settlementTx: transaction,
+          batchCid,
+        });
       }
     }
-    this.#forgetOldest();
   }
 
   get openTasks(): readonly OpenTask[] {
@@ -255,7 +263,7 @@ export class SessionLedger {
       chargeWei: ended.chargeWei,
       payments: ended.payments,
       settlementTx: ended.settlementTx,
-      batchCid: null,
+      batchCid: ended.batchCid,
     };
   }
 
@@ -278,12 +286,28 @@ export class SessionLedger {
     };
   }
 
-  /** Keeps memory and histories bounded; a task whose money is still under way is never forgotten. */
-  #forgetOldest(): void {
+  /** The oldest tasks that have ended for good, a page of them, once there are so many more than are
+   * remembered; never one whose money is still under way. */
+  archivable(): TaskRecord[] {
+    if (this.#ended.size < REMEMBERED_TASKS + ARCHIVE_PAGE_TASKS) return [];
+    const page = this.finished(ARCHIVE_PAGE_TASKS);
+    return page.length === ARCHIVE_PAGE_TASKS ? page : [];
+  }
+
+  /** The oldest tasks that have ended for good, at most `max`. */
+  finished(max: number): TaskRecord[] {
+    const found: TaskRecord[] = [];
     for (const [taskId, task] of this.#ended) {
-      if (this.#ended.size <= REMEMBERED_TASKS) return;
-      if (task.settlement !== 'pending') this.#ended.delete(taskId);
+      if (found.length >= max) break;
+      const record = task.settlement === 'pending' ? null : this.record(taskId);
+      if (record !== null) found.push(record);
     }
+    return found;
+  }
+
+  /** Forgets ended tasks that are kept elsewhere: this keeps memory and histories bounded. */
+  forget(taskIds: readonly TaskId[]): void {
+    for (const taskId of taskIds) this.#ended.delete(taskId);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Settlement: many finished tasks, one transaction. Pure sums and the shape that goes on chain. */
 import { EngineError } from './errors.js';
-import type { Address, Cid, Hex, SessionId } from './ids.js';
+import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { WeiString } from './money.js';
 import type { SettledTask } from './task.js';
 
@@ -42,6 +42,27 @@ export interface BatchReceipt {
   readonly batchCid: Cid;
   readonly root: Hex;
   readonly settlementTx: Hex;
+}
+
+/** Session → settlement: tasks that have ended and are to be settled. */
+export interface EndedTasks {
+  readonly tasks: readonly SettledTask[];
+  /** The batch is not waited for: the session closes, or changes its policy. */
+  readonly isUrgent: boolean;
+  /** Each of the tasks is settled at once, in a batch of its own: its steps are on chain, or a
+   * contract waits for it. */
+  readonly isAlone: boolean;
+}
+
+/** Settlement → session: what became of its tasks. */
+export interface SettlementReport {
+  readonly taskIds: readonly TaskId[];
+  /** False: the committee disputes them, nobody was paid, and the session gets the charges back. */
+  readonly isSettled: boolean;
+  /** `null` where disputed, and where a task was found settled by a transaction that is not known. */
+  readonly transaction: Hex | null;
+  /** The batch document; `null` where `transaction` is. */
+  readonly batchCid: Cid | null;
 }
 
 /** Adds up a batch. Charges must equal payments and fees to the last wei, or it is a defect.

@@ -35,6 +35,8 @@ export interface Carried {
   readonly miners: readonly ReservedMiner[];
   readonly keyring: KeyringRef | null;
   readonly ledger: LedgerState;
+  /** Pages of tasks that the ledger no longer holds, oldest first. */
+  readonly archive: readonly Cid[];
   readonly isClosing: boolean;
 }
 
@@ -48,6 +50,7 @@ export class SessionContext {
   policyCid: Cid | null;
   miners: readonly ReservedMiner[];
   keyring: KeyringRef | null;
+  archive: readonly Cid[];
   refundedWei = 0n;
   failure: string | null = null;
   isCloseAsked: boolean;
@@ -64,6 +67,7 @@ export class SessionContext {
     this.policyCid = carried?.policyCid ?? null;
     this.miners = carried?.miners ?? [];
     this.keyring = carried?.keyring ?? null;
+    this.archive = carried?.archive ?? [];
     this.isCloseAsked = carried?.isClosing ?? false;
     this.ledger = new SessionLedger(
       {

@@ -5,6 +5,7 @@ import type { KeyringRef } from '../domain/sealing.js';
 import { needsClientKeyring, type SessionState } from '../domain/session.js';
 import type { TaskSubmission } from '../domain/task.js';
 import {
+  archiveQuery,
   awaitStateUpdate,
   claimLeaseUpdate,
   closeSessionUpdate,
@@ -32,6 +33,7 @@ export function handleMessages(session: SessionContext, lease: SessionLease): vo
   setHandler(sessionQuery, () => session.view());
   setHandler(taskQuery, (taskId) => ledger.record(taskId));
   setHandler(tasksQuery, () => ledger.records());
+  setHandler(archiveQuery, () => session.archive);
   setHandler(
     submitTasksUpdate,
     ({ tasks }) => {
@@ -65,7 +67,7 @@ export function handleMessages(session: SessionContext, lease: SessionLease): vo
   setHandler(claimLeaseUpdate, (queue) => lease.claim(queue), {
     validator: (_: string) => refuseUnlessOpen(),
   });
-  setHandler(closeSessionUpdate, () => {
+  setHandler(closeSessionUpdate, (_) => {
     session.isCloseAsked = true;
     return session.view();
   });
@@ -73,8 +75,8 @@ export function handleMessages(session: SessionContext, lease: SessionLease): vo
     await condition(() => hasReached(session.state, until), '20s');
     return session.view();
   });
-  setHandler(tasksSettledSignal, ({ taskIds, transaction }) => {
-    ledger.settle(taskIds, transaction);
+  setHandler(tasksSettledSignal, (report) => {
+    ledger.settle(report);
   });
 }
 

@@ -64,7 +64,7 @@ async function signalSettlement(
 ): Promise<void> {
   const settlement = getExternalWorkflowHandle(workflowIds.settlement(session.input.chainId));
   try {
-    await settlement.signal(tasksEndedSignal, { tasks, isUrgent });
+    await settlement.signal(tasksEndedSignal, { tasks, isUrgent, isAlone: false });
   } catch (error) {
     if (isCancellation(error)) throw error;
     log.warn('settlement not reached', { sessionId: session.sessionId, tasks: tasks.length });

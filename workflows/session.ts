@@ -16,6 +16,7 @@ import {
 } from '@temporalio/workflow';
 import { needsClientKeyring, type SessionView } from '../domain/session.js';
 import { codeOf } from './failure.js';
+import { archiveTasks } from './session-archive.js';
 import { SessionContext, type SessionInput } from './session-context.js';
 import { SessionLease } from './session-lease.js';
 import { handleMessages } from './session-messages.js';
@@ -78,7 +79,7 @@ async function serve(self: SessionContext, lease: SessionLease): Promise<void> {
   const { policy, ledger } = self;
   const background = new CancellationScope();
   const running = background.run(() =>
-    Promise.all([lease.hold(), expireTasks(self), reportEnded(self)]),
+    Promise.all([lease.hold(), expireTasks(self), reportEnded(self), archiveTasks(self)]),
   );
   running.catch(() => {
     // Read below: the scope's end is awaited after its cancellation.
@@ -127,6 +128,7 @@ async function continueInNewRun(self: SessionContext): Promise<never> {
       miners,
       keyring,
       ledger: self.ledger.state(),
+      archive: self.archive,
       isClosing: self.isCloseAsked,
     },
   });

@@ -16,7 +16,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { RetryPolicies } from '../domain/config.js';
-import { workflowIds, type Hex, type SessionId, type TaskId } from '../domain/ids.js';
+import { workflowIds, type SessionId, type TaskId } from '../domain/ids.js';
 import type { BatchReceipt } from '../domain/settlement.js';
 import type { SettledTask } from '../domain/task.js';
 import { chainActivities, ipfsActivities, oracleActivities } from './activities.js';
@@ -82,7 +82,7 @@ export async function settlement(input: SettlementInput): Promise<never> {
     while (tasks.length > 0) {
       try {
         const receipt = await settleBatch(tasks);
-        return await report(tasks, receipt.settlementTx);
+        return await report(tasks, receipt);
       } catch (error) {
         const refusal = refusalOf(error);
         if (refusal === null) {
@@ -114,7 +114,16 @@ export async function settlement(input: SettlementInput): Promise<never> {
     return await chain.settleBatch({ batchCid: batch.batchCid, signatures });
   }
 
-  async function report(tasks: readonly SettledTask[], transaction: Hex | null): Promise<void> {
+  /** @param receipt - `null`: the tasks are disputed. */
+  async function report(
+    tasks: readonly SettledTask[],
+    receipt: BatchReceipt | null,
+  ): Promise<void> {
+    const outcome = {
+      isSettled: receipt !== null,
+      transaction: receipt?.settlementTx ?? null,
+      batchCid: receipt?.batchCid ?? null,
+    };
     const bySession = new Map<SessionId, TaskId[]>();
     for (const task of tasks) {
       bySession.set(task.sessionId, [...(bySession.get(task.sessionId) ?? []), task.taskId]);
@@ -123,7 +132,7 @@ export async function settlement(input: SettlementInput): Promise<never> {
       [...bySession].map(async ([sessionId, taskIds]) => {
         const session = getExternalWorkflowHandle(workflowIds.session(input.chainId, sessionId));
         try {
-          await session.signal(tasksSettledSignal, { taskIds, transaction });
+          await session.signal(tasksSettledSignal, { taskIds, ...outcome });
         } catch (error) {
           if (isCancellation(error)) throw error;
           // The session's workflow has ended; the chain holds the truth.

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { ARCHIVE_PAGE_TASKS } from '../../domain/archive.js';
 import type { Address, Hex, TaskId } from '../../domain/ids.js';
 import { REMEMBERED_TASKS, SessionLedger, type LedgerTerms } from '../../domain/ledger.js';
 import { parsePolicy, type SessionPolicy } from '../../domain/session.js';
+import type { SettlementReport } from '../../domain/settlement.js';
 import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
 
 const POLICY = parsePolicy({
@@ -53,6 +55,14 @@ function completion(n: number, changes: Partial<TaskCompletion> = {}): TaskCompl
     usage: USAGE,
     ...changes,
   };
+}
+
+function settled(n: number): SettlementReport {
+  return { taskIds: [taskId(n)], isSettled: true, transaction: TRANSACTION, batchCid: 'batch' };
+}
+
+function disputed(n: number): SettlementReport {
+  return { taskIds: [taskId(n)], isSettled: false, transaction: null, batchCid: null };
 }
 
 // 100 tokens × 10 wei × 3 miners + 5 %
@@ -157,13 +167,13 @@ test('ledger: a disputed task gives its charge back, a settled one keeps it', ()
     ledger.submit(submission(n), 0);
     ledger.complete(completion(n));
   }
-  ledger.settle([taskId(1)], TRANSACTION);
-  ledger.settle([taskId(2)], null);
+  ledger.settle(settled(1));
+  ledger.settle(disputed(2));
   assert.equal(ledger.chargedWei, CHARGE);
   assert.equal(ledger.record(taskId(1))?.state, 'Settled');
   assert.equal(ledger.record(taskId(2))?.outcome, 'disputed');
   assert.deepEqual(ledger.unsettled, []);
-  ledger.settle([taskId(1)], null);
+  ledger.settle(disputed(1));
   assert.equal(ledger.chargedWei, CHARGE, 'a settled task cannot be disputed afterwards');
 });
 
@@ -176,17 +186,42 @@ test('ledger: expires only tasks that were accepted before the given time', () =
   assert.equal(ledger.record(taskId(2))?.state, 'Queued');
 });
 
-test('ledger: forgets old ended tasks but never one whose money is under way', () => {
+test('ledger: gives its oldest tasks to the archive by pages, but never one whose money is under way', () => {
   const ledger = new SessionLedger(terms(1n << 100n));
   ledger.submit(submission(0), 0);
   ledger.complete(completion(0));
-  for (let n = 1; n <= REMEMBERED_TASKS + 10; n++) {
+  for (let n = 1; n < REMEMBERED_TASKS + ARCHIVE_PAGE_TASKS; n++) {
+    assert.deepEqual(ledger.archivable(), []);
     ledger.submit(submission(n), 0);
     ledger.complete(completion(n, { outcome: 'failed' }));
   }
+  const page = ledger.archivable();
+  assert.equal(page.length, ARCHIVE_PAGE_TASKS);
+  assert.equal(page[0]?.taskId, taskId(1), 'the oldest one is not settled');
+  assert.equal(ledger.records().length, REMEMBERED_TASKS + ARCHIVE_PAGE_TASKS);
+  ledger.forget(page.map((record) => record.taskId));
   assert.equal(ledger.record(taskId(1)), null);
   assert.equal(ledger.record(taskId(0))?.outcome, 'completed');
   assert.equal(ledger.records().length, REMEMBERED_TASKS);
+  assert.equal(ledger.counts.ended, REMEMBERED_TASKS + ARCHIVE_PAGE_TASKS);
+  assert.deepEqual(ledger.archivable(), []);
+});
+
+test('ledger: keeps the batch of a settled task, also of one settled by an unknown transaction', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  for (const n of [1, 2]) {
+    ledger.submit(submission(n), 0);
+    ledger.complete(completion(n));
+  }
+  ledger.settle(settled(1));
+  ledger.settle({ ...settled(2), transaction: null, batchCid: null });
+  assert.deepEqual(
+    ledger.records().map((r) => [r.state, r.settlementTx, r.batchCid]),
+    [
+      ['Settled', TRANSACTION, 'batch'],
+      ['Settled', null, null],
+    ],
+  );
 });
 
 /** Any history of a session: the properties below hold after every step of it. */
@@ -221,7 +256,7 @@ test('ledger: never promises more than the deposit, and survives being carried, 
             }),
           );
         }
-        if (s.kind === 'settle') ledger.settle([taskId(s.n)], s.isDisputed ? null : TRANSACTION);
+        if (s.kind === 'settle') ledger.settle(s.isDisputed ? disputed(s.n) : settled(s.n));
         if (s.kind === 'expire') ledger.expire(s.before);
         if (s.kind === 'carry') {
           const before = [ledger.budget(0n), ledger.records(), ledger.counts];

@@ -17,10 +17,12 @@ import {
 import type { SessionInput } from '../../workflows/session.js';
 import { startLocal, untilTrue, withWorkers, type FakeActivities } from '../support/workflows.js';
 import {
+  CLOSE,
   COMPLETION,
   network,
   OTHER,
   sessionInput,
+  SETTLED,
   startSession,
   SUBMISSION,
   TASK,
@@ -70,10 +72,10 @@ test('session: continues as new after 1,500 updates with its open tasks, charges
     await session.executeUpdate(completeTasksUpdate, {
       args: [{ tasks: [{ ...COMPLETION, taskId: OTHER.taskId }] }],
     });
-    await session.executeUpdate(closeSessionUpdate);
+    await session.executeUpdate(closeSessionUpdate, CLOSE);
     await session.signal(tasksSettledSignal, {
       taskIds: [TASK, OTHER.taskId],
-      transaction: '0x0c',
+      ...SETTLED,
     });
     const view = (await session.result()) as SessionView;
     assert.deepEqual(view.tasks, { accepted: 2, open: 0, ended: 2, settled: 2 });
@@ -127,7 +129,7 @@ test('session: a router that claims the lease gets it, with all that it needs to
     assert.equal(input.keyring?.cid, 'keyring-cid');
     assert.deepEqual(input.openTasks, []);
     end();
-    await handle.executeUpdate(closeSessionUpdate);
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
     await handle.result();
   });
 });
@@ -146,7 +148,7 @@ test('session: a lease that is given back idle is free for the next router that 
     const second = await lease(2);
     assert.equal(second.router, 'b');
     second.end();
-    await handle.executeUpdate(closeSessionUpdate);
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
     await handle.result();
   });
 });
@@ -169,7 +171,7 @@ test('session: a lease moves to another router only while no task is open', asyn
     const second = await lease(2);
     assert.equal(second.router, 'b');
     second.end();
-    await handle.executeUpdate(closeSessionUpdate);
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
     await handle.result();
   });
 });
@@ -193,7 +195,7 @@ test('session: open tasks whose router lost its lease go to any other router', a
       args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
     });
     second.end();
-    await handle.executeUpdate(closeSessionUpdate);
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
     await handle.result();
   });
 });

@@ -113,3 +113,8 @@ export const COMPLETION = {
   paidMiners: MINERS.slice(0, 3).map((miner) => miner.address),
   usage: { promptTokens: 10, completionTokens: 20 },
 };
+
+/** Arguments of the update that closes a session. */
+export const CLOSE: { args: [{ isCancelled: boolean }] } = { args: [{ isCancelled: false }] };
+/** What the settlement workflow says of settled tasks. */
+export const SETTLED = { isSettled: true, transaction: '0x0c', batchCid: 'batch-cid' } as const;

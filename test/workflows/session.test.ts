@@ -18,11 +18,13 @@ import type { SessionInput } from '../../workflows/session.js';
 import { RETRIES, startTimeSkipping, untilIdle, withWorkers } from '../support/workflows.js';
 import {
   CHAIN,
+  CLOSE,
   COMPLETION,
   DAY_SECONDS,
   MINERS,
   network,
   sessionInput,
+  SETTLED,
   startSession,
   SUBMISSION,
   TASK,
@@ -68,8 +70,8 @@ test('session: charges a completed task, waits for its settlement, and refunds t
     });
     assert.deepEqual(accepted, { taskId: TASK, ordinal: 0, ended: null });
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
-    await handle.executeUpdate(closeSessionUpdate);
-    await handle.signal(tasksSettledSignal, { taskIds: [TASK], transaction: '0x0c' });
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
+    await handle.signal(tasksSettledSignal, { taskIds: [TASK], ...SETTLED });
     return (await handle.result()) as SessionView;
   });
   // (10 + 20) tokens × 10 wei × 3 miners + 5 %
@@ -185,7 +187,7 @@ test('session: at a sealed level it opens with the keyring of its client, not be
     await handle.executeUpdate(setKeyringUpdate, { args: [{ recipient: 'age1s', cid: 'k' }] });
     const open = await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     assert.equal(open.state, 'Open');
-    await handle.executeUpdate(closeSessionUpdate);
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
     await handle.result();
   });
 });
@@ -241,8 +243,13 @@ test('session: a task that the committee disputes is not charged', async () => {
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
-    await handle.signal(tasksSettledSignal, { taskIds: [TASK], transaction: null });
-    await handle.executeUpdate(closeSessionUpdate);
+    await handle.signal(tasksSettledSignal, {
+      taskIds: [TASK],
+      isSettled: false,
+      transaction: null,
+      batchCid: null,
+    });
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
     const view = (await handle.result()) as SessionView;
     assert.equal(view.budget.chargedWei, '0');
     assert.equal(view.budget.refundedWei, '1000000');

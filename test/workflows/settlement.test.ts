@@ -90,7 +90,7 @@ async function settling(
       args: [{ chainId, ...terms, retries: RETRIES } satisfies SettlementInput],
     });
     const send: Network['send'] = async (tasks, isUrgent = false) => {
-      await settlement.signal(tasksEndedSignal, { tasks, isUrgent });
+      await settlement.signal(tasksEndedSignal, { tasks, isUrgent, isAlone: false });
     };
     await scenario({ chainId, settlement, batches, built, send });
     await untilIdle(env, settlement);
