@@ -37,30 +37,27 @@ export function openChains(layers: EngineConfig['layers']): Chains {
   };
 }
 
-/** Opens the outbox on all layers, with the signer that each layer's configuration names.
+/** Opens the outbox on the layers given, with the signer that each one's configuration names.
  * @throws SECRET_MISSING, KEY_FILE_UNSAFE — a signer's key cannot be read. */
 export async function openOutbox(
   layers: Readonly<
-    Record<
-      LayerName,
-      Pick<EngineConfig['layers'][LayerName], 'chainId' | 'confirmations' | 'signer'>
+    Partial<
+      Record<
+        LayerName,
+        Pick<EngineConfig['layers'][LayerName], 'chainId' | 'confirmations' | 'signer'>
+      >
     >
   >,
-  providers: Chains['providers'],
+  providers: Partial<Chains['providers']>,
   pool: pg.Pool,
 ): Promise<Outbox> {
-  const open = async (name: LayerName): Promise<OutboxLayer> => {
-    const { chainId, confirmations, signer } = layers[name];
+  const opened: Partial<Record<LayerName, OutboxLayer>> = {};
+  for (const name of LAYERS) {
+    const [layer, provider] = [layers[name], providers[name]];
+    if (layer === undefined || provider === undefined) continue;
+    const { chainId, confirmations, signer } = layer;
     const wallet = new Wallet(await readSecret(signer));
-    return { provider: providers[name], chainId, confirmations, wallet };
-  };
-  const [onboarding, health, service] = await Promise.all(LAYERS.map(open));
-  return new Outbox({
-    pool,
-    layers: {
-      ...(onboarding && { onboarding }),
-      ...(health && { health }),
-      ...(service && { service }),
-    },
-  });
+    opened[name] = { provider, chainId, confirmations, wallet };
+  }
+  return new Outbox({ pool, layers: opened });
 }

@@ -15,6 +15,15 @@ export const KEY_OPTION = {
   },
 } as const;
 
+/** The age identity of whoever acts. */
+export const IDENTITY_OPTION = {
+  identity: {
+    value: 'REF',
+    about: 'the age identity, as file:PATH or env:NAME',
+    isRequired: true,
+  },
+} as const;
+
 /** Reads a reference as it is typed.
  * @throws USAGE — it is none; the text is not repeated, since it may be the key itself. */
 export function parseSecretRef(text: string, option: string): SecretRef {

@@ -26,6 +26,74 @@ export const COMMANDS: Commands = {
     summary: 'say for every server whether it was found, where, and what to do if not',
     load: async () => (await import('./commands/doctor.js')).doctor,
   },
+  deploy: {
+    summary: 'put the contracts of a layer on its chain',
+    load: async () => (await import('./commands/deploy.js')).deploy,
+  },
+  onboard: {
+    summary: 'join the network',
+    commands: {
+      miner: {
+        summary: 'register a miner, stake for it and have it assessed',
+        load: async () => (await import('./commands/onboard/miner.js')).onboardMinerCommand,
+      },
+      user: {
+        summary: 'register a user and its sealing level',
+        load: async () => (await import('./commands/onboard/user.js')).onboardUserCommand,
+      },
+    },
+  },
+  schedule: {
+    summary: 'the health epochs: when they run, and whether',
+    commands: {
+      show: {
+        summary: 'say when they run',
+        load: async () => (await import('./commands/schedule.js')).scheduleShow,
+      },
+      update: {
+        summary: 'make the schedule, or bring it up to date',
+        load: async () => (await import('./commands/schedule.js')).scheduleUpdate,
+      },
+      pause: {
+        summary: 'start none until resumed',
+        load: async () => (await import('./commands/schedule.js')).schedulePause,
+      },
+      resume: {
+        summary: 'start them again',
+        load: async () => (await import('./commands/schedule.js')).scheduleResume,
+      },
+    },
+  },
+  settlement: {
+    summary: 'the workflow that settles tasks in batches',
+    commands: {
+      start: {
+        summary: 'start it, where it does not run',
+        load: async () => (await import('./commands/settlement.js')).settlementStart,
+      },
+      show: {
+        summary: 'say whether it runs',
+        load: async () => (await import('./commands/settlement.js')).settlementShow,
+      },
+    },
+  },
+  export: {
+    summary: "a session into a user's own database",
+    commands: {
+      start: {
+        summary: 'start an export',
+        load: async () => (await import('./commands/export.js')).exportStart,
+      },
+      status: {
+        summary: 'say how far it is',
+        load: async () => (await import('./commands/export.js')).exportStatus,
+      },
+    },
+  },
+  policy: {
+    summary: "check a session's policy, say its hash and CID",
+    load: async () => (await import('./commands/policy.js')).policy,
+  },
   session: {
     summary: "an owner's session: open it, ask, pay in and out, end it",
     commands: {

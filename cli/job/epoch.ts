@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { EngineError } from '../../domain/errors.js';
 import type { healthEpoch, HealthEpochResult } from '../../workflows/health-epoch.js';
-import { failureCode } from './failure.js';
+import { failureCode } from '../workflow-failure.js';
 import { HEALTH_SCHEDULE, type Starter } from '../../workers/starter.js';
 
 const POLL_MS = 200;

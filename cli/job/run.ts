@@ -26,7 +26,7 @@ import { USER_SINK, type Network } from '../up/network.js';
 import { readLine } from '../up/parties.js';
 import { runEpoch } from './epoch.js';
 import { Journal, type JobRecord } from './journal.js';
-import { onboardMiner, onboardUser } from './onboard.js';
+import { onboardParties } from './onboard.js';
 
 /** Of the user's session, in whole tokens. */
 const DEPOSIT = parseTokens('10');
@@ -60,10 +60,7 @@ export async function runJob(input: {
     const starter = createStarter({ config, client: temporal.client });
     const deps = { config, chains, store: openBlockStore(config.ipfs), starter };
     await display.step('onboard four miners and a user', () =>
-      Promise.all([
-        ...parties.miners.map((miner) => onboardMiner(deps, miner)),
-        onboardUser(deps, parties.user, LEVEL),
-      ]),
+      onboardParties(deps, parties, LEVEL),
     );
     const epoch = await display.step('verify the miners: a health epoch', () =>
       runEpoch(temporal.client, starter),

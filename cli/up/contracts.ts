@@ -5,16 +5,13 @@
  */
 import { toQuantity } from 'ethers';
 import { deployLayer } from '../../adapters/chain/deploy.js';
-import { openProvider } from '../../adapters/chain/provider.js';
 import { TokenChain } from '../../adapters/chain/token.js';
-import { migrate } from '../../adapters/database/migrate.js';
-import { openPool } from '../../adapters/database/pool.js';
 import type { LayerName } from '../../domain/config.js';
 import type { Address } from '../../domain/ids.js';
 import { parseTokens } from '../../domain/money.js';
 import type { ServerHandles } from '../../servers/network.js';
-import { openOutbox } from '../chains.js';
 import type { Settings } from '../config.js';
+import { withOutbox } from '../deployment.js';
 import type { Parties } from './parties.js';
 
 /** Contract addresses of every layer, by the keys of `LayerConfig.contracts`. */
@@ -54,17 +51,9 @@ export async function deployContracts(input: {
     health: layerOf('health'),
     service: layerOf('service'),
   };
-  const pool = openPool(servers.postgres.engineUrl);
-  const providers = {
-    onboarding: openProvider(layers.onboarding),
-    health: openProvider(layers.health),
-    service: openProvider(layers.service),
-  };
-  try {
-    await migrate(pool);
-    const outbox = await openOutbox(layers, providers, pool);
+  return await withOutbox(servers.postgres.engineUrl, layers, async ({ outbox, providerOf }) => {
     const deploy = async (layer: LayerName): Promise<Readonly<Record<string, Address>>> => {
-      await providers[layer].send('anvil_setBalance', [engine.address, toQuantity(GAS_WEI)]);
+      await providerOf(layer).send('anvil_setBalance', [engine.address, toQuantity(GAS_WEI)]);
       await outbox.reconcile(layer);
       return await deployLayer(outbox, layer, {
         owner: engine.address,
@@ -84,7 +73,7 @@ export async function deployContracts(input: {
     ]);
     const mint = async (layer: 'onboarding' | 'service', to: Address, amountWei: bigint) => {
       const contracts = layer === 'onboarding' ? onboarding : service;
-      const write = new TokenChain(providers[layer], contracts).encodeMint(to, amountWei);
+      const write = new TokenChain(providerOf(layer), contracts).encodeMint(to, amountWei);
       await outbox.execute({ ...write, layer, key: `faucet:${layer}:${to}` });
     };
     await Promise.all([
@@ -92,10 +81,7 @@ export async function deployContracts(input: {
       mint('service', user.address, terms.userBalance),
     ]);
     return { onboarding, health, service };
-  } finally {
-    await pool.end();
-    for (const provider of Object.values(providers)) provider.destroy();
-  }
+  });
 
   function layerOf(name: LayerName) {
     const { chainId, confirmations } = settings.layers[name];
