@@ -52,18 +52,19 @@ export class BoundContract<const A extends Abi> {
     return { to: this.address, data };
   }
 
-  /** Reads at the newest block.
+  /** Reads at the newest block, or at the end of the one with this number.
    * @returns all outputs of the function, in order.
    * @throws CHAIN_MISMATCH — no such contract lies at the address.
    * @throws TRANSACTION_REVERTED — the function refused. @throws CHAIN_UNREACHABLE */
   async read<Name extends Names<A, 'view' | 'pure'>>(
     name: Name,
     args: Inputs<A, Name>,
+    block?: number,
   ): Promise<Outputs<A, Name>> {
     const fragment = this.#abi.getFunction(name);
     if (fragment === null) throw new EngineError('INTERNAL', { function: name });
     const data = this.#abi.encodeFunctionData(fragment, args as readonly unknown[]);
-    const result = await this.#call(name, data);
+    const result = await this.#call(name, data, block);
     try {
       const values = this.#abi.decodeFunctionResult(fragment, result);
       return fragment.outputs.map((type, i) => plain(type, values[i])) as Outputs<A, Name>;
@@ -73,9 +74,9 @@ export class BoundContract<const A extends Abi> {
     }
   }
 
-  async #call(name: string, data: string): Promise<string> {
+  async #call(name: string, data: string, block?: number): Promise<string> {
     try {
-      return await this.#provider.call({ to: this.address, data });
+      return await this.#provider.call({ to: this.address, data, blockTag: block ?? 'latest' });
     } catch (error) {
       if (error instanceof EngineError) throw error;
       const data = revertDataOf(error);
@@ -115,6 +116,19 @@ export class BoundContract<const A extends Abi> {
       if (found !== undefined) return this.parseEvent([found], event);
     }
     return null;
+  }
+
+  /** Finds the first event with these indexed arguments (`null`: any) in a few blocks.
+   * @returns its data, undecoded: texts in it need not be well-formed. `null`: the node has none.
+   * @throws CHAIN_UNREACHABLE — also where the node refuses to search. */
+  async findEventData(
+    event: string,
+    indexed: readonly (bigint | null)[],
+    range: { readonly fromBlock: number; readonly toBlock: number },
+  ): Promise<Hex | null> {
+    const topics = this.#abi.encodeFilterTopics(event, indexed);
+    const [found] = await this.#logs({ address: this.address, topics, ...range });
+    return (found?.data ?? null) as Hex | null;
   }
 
   async #logs(filter: Parameters<JsonRpcProvider['getLogs']>[0]): Promise<Log[]> {
