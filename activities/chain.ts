@@ -9,19 +9,15 @@ import type { Intent, Outbox, ReceiptSummary } from '../adapters/chain/outbox.js
 import type { OnboardingChain } from '../adapters/chain/registry.js';
 import type { ServiceChain } from '../adapters/chain/service.js';
 import type { LayerName } from '../domain/config.js';
-import { EngineError, type ErrorCode } from '../domain/errors.js';
-import { HEALTHY_SCORE_BPS, type NodeHealth } from '../domain/health.js';
-import { sameAddress, type Address, type Cid, type Hex, type SessionId } from '../domain/ids.js';
+import { EngineError } from '../domain/errors.js';
+import type { NodeHealth } from '../domain/health.js';
+import type { Address, Cid, Hex, SessionId } from '../domain/ids.js';
 import type { WeiString } from '../domain/money.js';
-import {
-  parseMinerMetadata,
-  type Candidate,
-  type NodeStatus,
-  type RegisteredNode,
-} from '../domain/node.js';
+import type { Candidate, NodeStatus, RegisteredNode } from '../domain/node.js';
 import type { NodeApplication, UserApplication } from '../domain/onboarding.js';
 import type { OpenSessionRequest } from '../domain/session.js';
 import type { BatchReceipt, SettlementBatch } from '../domain/settlement.js';
+import { createCandidateReader } from './candidates.js';
 import { translated } from './failure.js';
 
 interface Approved {
@@ -71,14 +67,6 @@ export interface ChainActivities {
   }): Promise<{ readonly refundedWei: WeiString }>;
 }
 
-/** What can be wrong with one miner's metadata, as opposed to IPFS being away. */
-const METADATA_FAULTS: ReadonlySet<ErrorCode> = new Set([
-  'REQUEST_INVALID',
-  'CONTENT_MISSING',
-  'CONTENT_MISMATCH',
-  'CONTENT_TOO_LARGE',
-]);
-
 export interface ChainActivityDeps {
   readonly outbox: Pick<Outbox, 'execute'>;
   readonly onboarding: OnboardingChain;
@@ -123,16 +111,6 @@ export function createChainActivities(deps: ChainActivityDeps): ChainActivities 
   async function hasStatus(node: Address, ...statuses: readonly NodeStatus[]): Promise<boolean> {
     const known = await onboarding.readNode(node);
     return known !== null && statuses.includes(known.status);
-  }
-
-  /** A miner whose metadata cannot be had or read serves nothing; it must not hold up the others. */
-  async function modelsOf(miner: RegisteredNode): Promise<readonly string[]> {
-    try {
-      return (await readJson(miner.metadataCid, parseMinerMetadata)).models;
-    } catch (error) {
-      if (error instanceof EngineError && METADATA_FAULTS.has(error.code)) return [];
-      throw error;
-    }
   }
 
   return translated<ChainActivities>({
@@ -180,26 +158,7 @@ export function createChainActivities(deps: ChainActivityDeps): ChainActivities 
       return miners.map(({ address, status }) => ({ address, status }));
     },
 
-    async listCandidates(model) {
-      const miners = await onboarding.listNodes('miner');
-      const scores = await lastScores(health);
-      const candidates = await Promise.all(
-        miners
-          .filter((miner) => miner.status === 'Active')
-          .map(async (miner): Promise<Candidate | null> => {
-            if ((await health.readPoolKind(miner.address)) === 'None') return null;
-            const models = await modelsOf(miner);
-            if (!models.includes(model)) return null;
-            const score = scores.find((s) => sameAddress(s.miner, miner.address));
-            const { address, recipient } = miner;
-            // A miner that was never scored may work; one that was found wanting may not.
-            if (score !== undefined && score.scoreBps < HEALTHY_SCORE_BPS) return null;
-            const { scoreBps = 0, level = 0 } = score ?? {};
-            return { address, recipient, models, scoreBps, level };
-          }),
-      );
-      return candidates.filter((candidate) => candidate !== null);
-    },
+    listCandidates: createCandidateReader(deps),
 
     async nextEpoch() {
       return (await health.readLastEpoch()) + 1;
@@ -241,11 +200,4 @@ export function createChainActivities(deps: ChainActivityDeps): ChainActivities 
       return { refundedWei: closing.refundedWei.toString() };
     },
   });
-}
-
-async function lastScores(
-  health: HealthChain,
-): Promise<readonly Pick<NodeHealth, 'miner' | 'scoreBps' | 'level'>[]> {
-  const epoch = await health.readLastEpoch();
-  return epoch === 0 ? [] : ((await health.readEpoch(epoch))?.scores ?? []);
 }

@@ -1,8 +1,11 @@
 /**
- * Choice of miners for a session: weighted by their last score, without replacement, and
- * reproducible from a seed, so that anyone can check that it was not arranged.
+ * Choice of miners for a session: who may serve it, and then weighted by score and speed, without
+ * replacement, and reproducible from a seed, so that anyone can check that it was not arranged.
+ * Load is no part of it: it changes by the second, and is the router's to see (nodes/router).
  */
+import { sameAddress, type Address } from './ids.js';
 import type { Candidate } from './node.js';
+import type { SessionPolicy } from './session.js';
 
 /** Deterministic numbers in [0, 1) from text (cyrb53 to seed mulberry32; statistics, not secrecy). */
 export function seededRandom(seed: string): () => number {
@@ -22,30 +25,89 @@ export function seededRandom(seed: string): () => number {
   };
 }
 
-/** Chooses up to `count` different candidates; a miner that was never scored weighs a tenth.
- * @param seed - the session id: same candidates and seed, same choice. */
+/** What a session asks of its miners. */
+export interface ChoiceTerms {
+  readonly policy: Pick<SessionPolicy, 'mode' | 'dedicated' | 'minNodeLevel'>;
+  /** What the session pays, in wei a token. */
+  readonly pricePerTokenWei: bigint;
+  /** Miners that serve the session already: they stay, as long as they still may. */
+  readonly kept?: readonly Address[];
+}
+
+/** Least weight, in basis points of score: a miner that was never scored gets its chance. */
+const LEAST_WEIGHT = 1_000;
+/** Speed counts for at most a factor of this, up or down, against the median of the measured. */
+const SPEED_FACTOR = 2;
+
+/** True for a candidate that may serve the session at all: its level, its price, and for whom it
+ * has been set aside. */
+export function mayServe(candidate: Candidate, terms: ChoiceTerms): boolean {
+  const { mode, minNodeLevel } = terms.policy;
+  const isNamed = isDedicated(candidate, terms);
+  if (candidate.level < minNodeLevel) return false;
+  if (BigInt(candidate.pricePerTokenWei ?? '0') > terms.pricePerTokenWei) return false;
+  if (mode === 'dedicated') return isNamed;
+  // What its pool has dedicated to somebody serves nobody else.
+  return isNamed || candidate.kind !== 'Dedicated';
+}
+
+/** Chooses up to `count` different candidates: first those that are kept, then, in mode `hybrid`, the
+ * owner's own, then by lot. Weights are scores, halved or doubled at most by the measured speed.
+ * @param seed - the session id: same candidates, terms and seed, same choice. */
 export function chooseMiners(
   candidates: readonly Candidate[],
   count: number,
   seed: string,
+  terms: ChoiceTerms,
 ): Candidate[] {
   const random = seededRandom(seed);
-  const left = [...candidates].sort((a, b) =>
-    a.address.toLowerCase() < b.address.toLowerCase() ? -1 : 1,
-  );
+  const able = candidates
+    .filter((candidate) => mayServe(candidate, terms))
+    .sort((a, b) => (a.address.toLowerCase() < b.address.toLowerCase() ? -1 : 1));
+  const weightOf = weigher(able);
+  const kept = able.filter(({ address }) => terms.kept?.some((k) => sameAddress(k, address)));
+  const fresh = able.filter((candidate) => !kept.includes(candidate));
+  const own = fresh.filter((candidate) => isDedicated(candidate, terms));
+  const others = fresh.filter((candidate) => !own.includes(candidate));
   const chosen: Candidate[] = [];
-  while (chosen.length < count && left.length > 0) {
-    const total = left.reduce((sum, c) => sum + weightOf(c), 0);
-    let ticket = random() * total;
-    let index = left.findIndex((c) => (ticket -= weightOf(c)) < 0);
-    if (index < 0) index = left.length - 1;
-    chosen.push(...left.splice(index, 1));
+  for (const group of [kept, own, others]) {
+    chosen.push(...drawWeighted(group, count - chosen.length, weightOf, random));
   }
   return chosen;
 }
 
-function weightOf(candidate: Candidate): number {
-  return Math.max(1_000, candidate.scoreBps);
+function isDedicated(candidate: Candidate, { policy }: ChoiceTerms): boolean {
+  return policy.dedicated.some((address) => sameAddress(address, candidate.address));
+}
+
+function weigher(candidates: readonly Candidate[]): (candidate: Candidate) => number {
+  const speeds = candidates
+    .flatMap((candidate) => candidate.tokensPerSecond ?? [])
+    .sort((a, b) => a - b);
+  const median = speeds[Math.floor((speeds.length - 1) / 2)] ?? 0;
+  return ({ scoreBps, tokensPerSecond }) => {
+    const ratio = tokensPerSecond === null || median === 0 ? 1 : tokensPerSecond / median;
+    const factor = Math.min(SPEED_FACTOR, Math.max(1 / SPEED_FACTOR, ratio));
+    return Math.max(LEAST_WEIGHT, scoreBps) * factor;
+  };
+}
+
+function drawWeighted(
+  candidates: readonly Candidate[],
+  count: number,
+  weightOf: (candidate: Candidate) => number,
+  random: () => number,
+): Candidate[] {
+  const left = candidates.map((candidate) => ({ candidate, weight: weightOf(candidate) }));
+  const drawn: Candidate[] = [];
+  while (drawn.length < count && left.length > 0) {
+    const total = left.reduce((sum, { weight }) => sum + weight, 0);
+    let ticket = random() * total;
+    let index = left.findIndex(({ weight }) => (ticket -= weight) < 0);
+    if (index < 0) index = left.length - 1;
+    drawn.push(...left.splice(index, 1).map(({ candidate }) => candidate));
+  }
+  return drawn;
 }
 
 /** Draws `count` different items, every one equally likely, reproducible from the seed. */

@@ -91,6 +91,24 @@ export function solves(answer: string, accepted: readonly string[]): boolean {
   return accepted.some((phrase) => words.includes(` ${phrase} `));
 }
 
+/** How fast each miner answered an epoch's probes, in tokens a second: the median over its answers,
+ * tokens as it claims and signs them, time as the router measured it. By address in lower case. */
+export function measuredSpeeds({ answers }: EpochEvidence): ReadonlyMap<string, number> {
+  const speeds = new Map<string, number[]>();
+  for (const { miner, commitment, elapsedMs } of answers) {
+    const tokens = commitment.usage.completionTokens;
+    if (tokens === 0 || elapsedMs <= 0) continue;
+    const key = miner.toLowerCase();
+    speeds.set(key, [...(speeds.get(key) ?? []), (tokens * 1_000) / elapsedMs]);
+  }
+  return new Map(
+    [...speeds].map(([miner, values]) => {
+      const sorted = values.sort((a, b) => a - b);
+      return [miner, sorted[Math.floor((sorted.length - 1) / 2)] ?? 0];
+    }),
+  );
+}
+
 /** An epoch as it stands on chain and on IPFS. */
 export interface EpochReport {
   readonly epoch: number;

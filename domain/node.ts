@@ -1,6 +1,7 @@
 /** Nodes of the network: who they are, what they may do, and how one is chosen. */
 import { EngineError } from './errors.js';
 import type { Address, Cid } from './ids.js';
+import type { WeiString } from './money.js';
 
 export const NODE_ROLES = ['router', 'miner', 'oracle', 'validator', 'pool', 'quality'] as const;
 export type NodeRole = (typeof NODE_ROLES)[number];
@@ -31,6 +32,8 @@ export interface MinerMetadata {
   readonly models: readonly string[];
   /** Tasks at once. */
   readonly capacity: number;
+  /** Least price in wei a token that it works for; any price where it names none. */
+  readonly pricePerTokenWei?: WeiString;
 }
 
 /** A miner that may be given work, with all that the choice depends on. */
@@ -42,6 +45,11 @@ export interface Candidate {
   readonly scoreBps: number;
   /** 0–10. */
   readonly level: number;
+  readonly kind: NodeKind;
+  /** Measured in the last epoch; `null` where nothing was. */
+  readonly tokensPerSecond: number | null;
+  /** Least price in wei a token that it works for; `null` where it names none. */
+  readonly pricePerTokenWei: WeiString | null;
 }
 
 /** Reads what a miner published of itself.
@@ -54,7 +62,8 @@ export function parseMinerMetadata(value: unknown): MinerMetadata {
     typeof metadata.address === 'string' &&
     Number.isInteger(metadata.capacity) &&
     Array.isArray(metadata.models) &&
-    metadata.models.every((model) => typeof model === 'string');
+    metadata.models.every((model) => typeof model === 'string') &&
+    (metadata.pricePerTokenWei === undefined || /^\d{1,39}$/.test(metadata.pricePerTokenWei));
   if (!isValid) {
     throw new EngineError('REQUEST_INVALID', { field: 'metadata', expected: "a miner's metadata" });
   }

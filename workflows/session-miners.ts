@@ -16,9 +16,11 @@ export async function reserveMiners(session: SessionContext): Promise<ReservedMi
   const startedAtMs = Date.now();
   for (;;) {
     const candidates = await chain.listCandidates(policy.model);
-    // One more than asked for, so that a session outlives the loss of a miner.
-    const chosen = chooseMiners(candidates, policy.redundancy + 1, sessionId);
-    if (chosen.length >= policy.redundancy) {
+    const chosen = chooseMiners(candidates, policy.maxMiners, sessionId, {
+      policy,
+      pricePerTokenWei: BigInt(session.input.pricePerTokenWei),
+    });
+    if (chosen.length >= policy.minMiners) {
       return chosen.map(({ address, recipient }) => ({ address, recipient }));
     }
     if (Date.now() - startedAtMs > RESERVE_TIMEOUT_MS || session.isCloseAsked) {

@@ -67,6 +67,9 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
     models: [model],
     scoreBps: 9_500,
     level: 9,
+    kind: 'Ephemeral',
+    tokensPerSecond: null,
+    pricePerTokenWei: null,
   }));
   const worker = await startChild<WorkerInput, null>('worker-process', { config, candidates });
   defer(() => worker.stop());

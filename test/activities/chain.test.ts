@@ -69,7 +69,14 @@ function world(
     health: {
       readLastEpoch: async () => (reads.scores === undefined ? 0 : 7),
       readEpoch: async (epoch: number) =>
-        reads.root === null ? null : { epoch, root: reads.root ?? '0x0e', scores: reads.scores },
+        reads.root === null
+          ? null
+          : {
+              epoch,
+              root: reads.root ?? '0x0e',
+              scores: reads.scores,
+              evidenceCid: 'evidence',
+            },
       readPoolKind: async (node: Address) => reads.pools?.[node] ?? 'Ephemeral',
       encodeReportEpoch: encode('report'),
       encodeEnterPool: encode('pool'),
@@ -83,6 +90,7 @@ function world(
     readJson: async <T>(cid: Cid, parse: (value: unknown) => T): Promise<T> => {
       const document = reads.documents?.[cid];
       if (document instanceof Error) throw document;
+      if (document === undefined) throw new EngineError('CONTENT_MISSING', { cid });
       return parse(document);
     },
   };
@@ -263,6 +271,39 @@ test('listCandidates: lists active miners in a pool that serve the model and wer
     [
       [good, 9_000, 9],
       [unscored, 0, 0],
+    ],
+  );
+});
+
+test('listCandidates: brings what is known of speed and price, and nothing where it is not', async () => {
+  const nodes = ['0a', '0b'].map((byte) => ({
+    address: `0x${byte.repeat(20)}` as Address,
+    status: 'Active' as const,
+    metadataCid: byte,
+  })) as RegisteredNode[];
+  const [fast, unknown] = nodes.map((node) => node.address);
+  assert.ok(fast && unknown);
+  const answer = (completionTokens: number, elapsedMs: number) => ({
+    miner: fast.toUpperCase().replace('0X', '0x'),
+    commitment: { usage: { promptTokens: 1, completionTokens } },
+    elapsedMs,
+  });
+  const metadata = { version: 1, address: fast, models: ['m'], capacity: 1 };
+  const { activities } = world({
+    nodes,
+    scores: [],
+    documents: {
+      '0a': { ...metadata, pricePerTokenWei: '7' },
+      '0b': metadata,
+      evidence: { answers: [answer(10, 1_000), answer(60, 2_000), answer(80, 1_000)] },
+    },
+  });
+  const candidates = await run(activities.listCandidates, 'm');
+  assert.deepEqual(
+    candidates.map((c) => [c.address, c.tokensPerSecond, c.pricePerTokenWei]),
+    [
+      [fast, 30, '7'],
+      [unknown, null, null],
     ],
   );
 });

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { chooseMiners, sample } from '../../domain/choice.js';
+import { sample } from '../../domain/choice.js';
 import { EngineError, ERRORS, findEngineError } from '../../domain/errors.js';
 import { sampleSize, scoreNode, solves } from '../../domain/health.js';
 import { parseSessionId, sessionOfWorkflowId, workflowIds } from '../../domain/ids.js';
 import { formatTokens, parseTokens, parseWei } from '../../domain/money.js';
-import type { Candidate } from '../../domain/node.js';
 import { buildProbes } from '../../domain/probes.js';
 import { parsePolicy } from '../../domain/session.js';
 
@@ -48,25 +47,6 @@ test('scoreNode: weighs its parts to at most 10,000 and calls half of it healthy
   assert.deepEqual([silent.scoreBps, silent.isHealthy], [0, false]);
   const liar = scoreNode('0x1', { livenessBps: 10_000, poiBps: 0, pouwBps: 0 });
   assert.equal(liar.isHealthy, false, 'being there is not enough');
-});
-
-test('chooseMiners: is reproducible from its seed and prefers high scores', () => {
-  const candidates: Candidate[] = Array.from({ length: 10 }, (_, i) => ({
-    address: `0x${i}`,
-    recipient: 'age1',
-    models: ['m'],
-    scoreBps: i === 0 ? 10_000 : 1_000,
-    level: 1,
-  }));
-  const chosen = chooseMiners(candidates, 3, 'seed');
-  assert.deepEqual(chooseMiners([...candidates].reverse(), 3, 'seed'), chosen);
-  assert.equal(new Set(chosen.map((c) => c.address)).size, 3);
-  let best = 0;
-  for (let i = 0; i < 500; i++) {
-    if (chooseMiners(candidates, 1, `s${i}`)[0]?.address === '0x0') best++;
-  }
-  // Weight 10,000 of 19,000: 52.6 %, ± 4 standard deviations.
-  assert.ok(best > 500 * 0.437 && best < 500 * 0.616, String(best));
 });
 
 test('sample: draws different items, all of them when asked for more', () => {

@@ -16,6 +16,9 @@ export const MINERS = ['0x01', '0x02', '0x03', '0x04'].map((address) => ({
   models: ['m'],
   scoreBps: 9_000,
   level: 9,
+  kind: 'Ephemeral' as const,
+  tokensPerSecond: null,
+  pricePerTokenWei: null,
 }));
 
 let sessions = 0;
