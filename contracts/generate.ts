@@ -16,6 +16,7 @@ const CONTRACTS = [
   'NodePool',
   'SessionManager',
   'SessionPayment',
+  'SessionQueue',
 ] as const;
 
 const ABI_PATH = `${ROOT}contracts/abi.ts`;

@@ -23,6 +23,12 @@ export interface DeployParams {
   readonly unbondingSeconds: number;
   /** From an owner's request to exit a session to its refund. */
   readonly exitSeconds: number;
+  /** The engine's account, which records steps of tasks on chain.
+   * @defaultValue `owner` */
+  readonly operator?: Address;
+  /** Token wei that a unit of gas costs in the callback of a contract's request.
+   * @defaultValue 0 */
+  readonly callbackGasPriceWei?: bigint;
 }
 
 /**
@@ -58,11 +64,14 @@ export async function deployLayer(
     const nodeRegistry = await deploy('nodeRegistry', [token, committee, ...terms]);
     return { token, committee, nodeRegistry, userRegistry: await deploy('userRegistry', []) };
   }
-  const terms = [treasury, params.exitSeconds];
+  const { exitSeconds, operator = owner, callbackGasPriceWei = 0n } = params;
+  const terms = [treasury, exitSeconds, operator, callbackGasPriceWei];
   const sessionPayment = await deploy('sessionPayment', [token, committee, ...terms]);
-  // Its constructor creates the manager: a contract's first creation has nonce 1 (EIP-161).
+  // Its constructor creates the manager, and that the queue: a contract's first creation has nonce 1
+  // (EIP-161).
   const sessionManager = getCreateAddress({ from: sessionPayment, nonce: 1 }) as Address;
-  return { token, committee, sessionManager, sessionPayment };
+  const sessionQueue = getCreateAddress({ from: sessionManager, nonce: 1 }) as Address;
+  return { token, committee, sessionManager, sessionPayment, sessionQueue };
 }
 
 type Deployable =

@@ -5,25 +5,30 @@
  */
 import { AbiCoder, concat, keccak256, ZeroHash } from 'ethers';
 import type { NodeHealth } from '../../domain/health.js';
-import type { Hex } from '../../domain/ids.js';
+import type { Cid, Hex } from '../../domain/ids.js';
 import { TASK_OUTCOMES, type SettledTask } from '../../domain/task.js';
 import { digestOf } from '../ipfs/cid.js';
 
-/** Leaf of a settled task: how it ended, what it cost, and where the evidence lies.
- * @throws REQUEST_INVALID — the evidence's CID is not one of ours.
+/** Leaf of a settled task: how it ended, what it cost, and where evidence and answer lie.
+ * @throws REQUEST_INVALID — a CID is not one of ours.
  * @see contracts/src/service/ISessionPayment.sol taskLeaf */
 export function taskLeaf(task: SettledTask): Hex {
   return leaf(
-    ['uint64', 'bytes32', 'uint256', 'uint8', 'bytes32', 'uint256'],
+    ['uint64', 'bytes32', 'uint256', 'uint8', 'bytes32', 'bytes32', 'uint256'],
     [
       task.sessionId,
       task.taskId,
       task.ordinal,
       TASK_OUTCOMES.indexOf(task.outcome),
-      task.evidenceCid === undefined ? ZeroHash : digestOf(task.evidenceCid),
+      digestOrZero(task.evidenceCid),
+      digestOrZero(task.resultCid),
       task.chargeWei,
     ],
   );
+}
+
+function digestOrZero(cid: Cid | undefined): string {
+  return cid === undefined ? ZeroHash : digestOf(cid);
 }
 
 /** Leaf of a miner's score in an epoch. @see contracts/src/health/IHealthLedger.sol scoreLeaf */

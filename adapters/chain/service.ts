@@ -5,7 +5,12 @@ import { sessionManagerAbi, sessionPaymentAbi } from '../../contracts/abi.js';
 import type { LayerConfig } from '../../domain/config.js';
 import type { Address, Cid, Hex, SessionId } from '../../domain/ids.js';
 import type { MoneySummary } from '../../domain/money.js';
-import type { OpenSessionRequest } from '../../domain/session.js';
+import type {
+  DepositRequest,
+  OpenSessionRequest,
+  PolicyChange,
+  WithdrawalRequest,
+} from '../../domain/session.js';
 import type { SettlementBatch } from '../../domain/settlement.js';
 import { digestOf } from '../ipfs/cid.js';
 import { addressOf, BoundContract, type Write } from './contract.js';
@@ -24,9 +29,11 @@ export interface ChainSession {
   readonly status: 'Open' | 'Exiting' | 'Closed';
   /** SHA-256 of the policy's canonical JSON. */
   readonly policyHash: Hex;
+  /** Changes of the policy so far; the nonce of the next one. */
+  readonly policyNonce: number;
   /** Deposited, and neither charged nor refunded. */
   readonly heldWei: bigint;
-  /** By all settled batches. */
+  /** By all settled batches, and for the callback of a contract's request. */
   readonly chargedWei: bigint;
 }
 
@@ -64,6 +71,7 @@ export class ServiceChain {
       owner: account.owner,
       status,
       policyHash: session.policyHash,
+      policyNonce: session.policyNonce,
       heldWei: account.held,
       chargedWei: account.charged,
     };
@@ -124,6 +132,63 @@ export class ServiceChain {
       BigInt(permit.deadline),
       ...splitSignature(permit.signature),
     ]);
+  }
+
+  /** @throws SIGNATURE_INVALID — the permit cannot be read. */
+  encodeDepositFor(request: DepositRequest): Write {
+    const { sessionId, payer, amountWei, reference, signature, permit } = request;
+    return this.#payment.encode('depositFor', [
+      BigInt(sessionId),
+      payer,
+      BigInt(amountWei),
+      reference,
+      signature,
+      BigInt(permit.deadline),
+      ...splitSignature(permit.signature),
+    ]);
+  }
+
+  /** @param signatures - of a quorum over `WithdrawDeposit`, by ascending signer. */
+  encodeWithdrawDeposit(request: WithdrawalRequest, signatures: readonly Hex[]): Write {
+    const { sessionId, amountWei, reference, signature } = request;
+    return this.#payment.encode('withdrawDeposit', [
+      BigInt(sessionId),
+      BigInt(amountWei),
+      reference,
+      signature,
+      signatures,
+    ]);
+  }
+
+  /** @param policyCid - where the new policy lies. */
+  encodeChangePolicy(change: PolicyChange, policyCid: Cid): Write {
+    const { sessionId, nonce, signature } = change;
+    return this.#manager.encode('changePolicy', [
+      BigInt(sessionId),
+      digestOf(policyCid),
+      BigInt(nonce),
+      signature,
+    ]);
+  }
+
+  /** Whether a deposit or withdrawal was applied, whoever relayed it.
+   * @param digest - `messageHash` of `Deposit` or `WithdrawDeposit` in SessionPayment's domain. */
+  async isMessageUsed(digest: Hex): Promise<boolean> {
+    const [isUsed] = await this.#payment.read('isUsed', [digest]);
+    return isUsed;
+  }
+
+  encodeRequestExit(sessionId: SessionId): Write {
+    return this.#payment.encode('requestExit', [BigInt(sessionId)]);
+  }
+
+  /** Reverts before the delay is over. */
+  encodeExit(sessionId: SessionId): Write {
+    return this.#payment.encode('exit', [BigInt(sessionId)]);
+  }
+
+  encodeWithdrawEarnings(): Write {
+    return this.#payment.encode('withdraw', []);
   }
 
   /** @param signatures - of a quorum over `settleMessage(batch)`, by ascending signer. */

@@ -131,7 +131,7 @@ const layer = (chainId: number, contracts: readonly string[]) =>
 export const LAYER_CONTRACTS: Readonly<Record<LayerName, readonly string[]>> = {
   onboarding: ['token', 'nodeRegistry', 'userRegistry', 'committee'],
   health: ['committee', 'healthLedger', 'nodePool'],
-  service: ['token', 'committee', 'sessionManager', 'sessionPayment'],
+  service: ['token', 'committee', 'sessionManager', 'sessionPayment', 'sessionQueue'],
 };
 
 // --- the file -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import {INodeRegistry, NodeRole} from "../src/onboarding/INodeRegistry.sol";
 import {IUserRegistry} from "../src/onboarding/IUserRegistry.sol";
 import {ISessionManager} from "../src/service/ISessionManager.sol";
 import {ISessionPayment, MinerPayment, SessionCharge} from "../src/service/ISessionPayment.sol";
+import {ISessionQueue} from "../src/service/ISessionQueue.sol";
 import {SessionId} from "../src/service/SessionId.sol";
 import {IOracleCommittee} from "../src/signing/IOracleCommittee.sol";
 import {Base} from "./Base.sol";
@@ -37,6 +38,8 @@ abstract contract World is Base {
 
     address internal constant SLASH_TREASURY = address(0x51a54);
     address internal constant FEE_TREASURY = address(0xfee);
+    address internal constant OPERATOR = address(0x09e7a704);
+    uint256 internal constant CALLBACK_GAS_PRICE = 1e9;
 
     IPermitToken internal token;
     IOracleCommittee internal committee;
@@ -46,6 +49,7 @@ abstract contract World is Base {
     INodePool internal pool;
     ISessionPayment internal payment;
     ISessionManager internal manager;
+    ISessionQueue internal queue;
 
     /// @dev By ascending address.
     uint256[] internal oracleKeys;
@@ -83,10 +87,11 @@ abstract contract World is Base {
         payment = ISessionPayment(
             vm.deployCode(
                 "SessionPayment.sol:SessionPayment",
-                abi.encode(token, committee, FEE_TREASURY, EXIT_DELAY)
+                abi.encode(token, committee, FEE_TREASURY, EXIT_DELAY, OPERATOR, CALLBACK_GAS_PRICE)
             )
         );
         manager = payment.manager();
+        queue = payment.queue();
     }
 
     // Signatures

@@ -4,16 +4,18 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { id, Interface, TypedDataEncoder, type InterfaceAbi } from 'ethers';
 import { sessionIdOf } from '../../adapters/seal/session-id.js';
+import { taskIdOf } from '../../adapters/seal/task-id.js';
 import * as artifacts from '../../contracts/abi.js';
 import { ROOT } from '../../contracts/forge.js';
 import { MESSAGE_TYPES, type MessageType } from '../../domain/attestation.js';
 import type { Address, Hex } from '../../domain/ids.js';
 import { NODE_KINDS, NODE_ROLES, NODE_STATUSES } from '../../domain/node.js';
 import { SEALING_LEVELS } from '../../domain/sealing.js';
+import { TASK_STATES } from '../../domain/task.js';
 import { CHAIN_ID, startTestAnvil, WALLET, type TestAnvil } from '../adapters/chain/anvil.js';
 
-/** Messages that no contract verifies: miners, routers and oracles check them among themselves. */
-const OFF_CHAIN: readonly MessageType[] = ['Precommit', 'Commit', 'NodeHello'];
+/** Messages that no contract verifies: miners and routers check them among themselves. */
+const OFF_CHAIN: readonly MessageType[] = ['NodeHello'];
 
 const { address: SOMEONE } = WALLET as { address: Address };
 /** Contracts that verify messages, with what their constructors take. */
@@ -23,8 +25,9 @@ const CONSTRUCTORS = {
   userRegistry: [],
   healthLedger: [SOMEONE],
   nodePool: [SOMEONE],
-  sessionManager: [],
-  sessionPayment: [SOMEONE, SOMEONE, SOMEONE, 0],
+  sessionManager: [SOMEONE, 0],
+  sessionPayment: [SOMEONE, SOMEONE, SOMEONE, 0, SOMEONE, 0],
+  sessionQueue: [SOMEONE, SOMEONE, 0],
 } as const;
 type ContractName = keyof typeof CONSTRUCTORS;
 const NAMES = Object.keys(CONSTRUCTORS) as ContractName[];
@@ -80,7 +83,8 @@ describe('contracts/abi', () => {
   });
 
   it('verifies messages in the domain of the network, bound to chain and contract', async () => {
-    for (const name of NAMES) {
+    // The queue verifies in the payment contract's domain, which miners sign for anyway.
+    for (const name of NAMES.filter((n) => n !== 'sessionQueue')) {
       const {
         name: domainName,
         version,
@@ -100,6 +104,13 @@ describe('contracts/abi', () => {
     assert.equal(onChain[0].toString(), await sessionIdOf(expected));
   });
 
+  it('gives the task of a request the id that clients compute', async () => {
+    for (const sessionId of ['0', '7', '9223372036854775807']) {
+      const [taskId] = await call('sessionQueue', 'taskIdOf', [sessionId]);
+      assert.equal(taskId, await taskIdOf(sessionId, 'request'));
+    }
+  });
+
   it('orders its enums as the domain does', () => {
     const enumOf = (path: string, name: string) => {
       const source = readFileSync(`${ROOT}contracts/src/${path}`, 'utf8');
@@ -112,5 +123,7 @@ describe('contracts/abi', () => {
     assert.deepEqual(enumOf('onboarding/INodeRegistry.sol', 'NodeStatus'), plain(NODE_STATUSES));
     assert.deepEqual(enumOf('onboarding/IUserRegistry.sol', 'SealingLevel'), plain(SEALING_LEVELS));
     assert.deepEqual(enumOf('health/INodePool.sol', 'NodeKind'), plain(NODE_KINDS));
+    const states = ['none', ...plain(TASK_STATES)];
+    assert.deepEqual(enumOf('service/ITaskSteps.sol', 'TaskState'), states);
   });
 });

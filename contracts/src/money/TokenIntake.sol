@@ -11,7 +11,8 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 library TokenIntake {
     using SafeERC20 for IERC20;
 
-    /// @dev Uses a permit for this contract. A failure is left to the transfer to find: anyone may
+    /// @dev Uses a permit for this contract, unless its deadline says that there is none (0) or that it
+    /// is over. A failure is left to the transfer to find: anyone may
     /// have used the same permit just before, and then the allowance is there all the same.
     function tryPermit(
         IERC20 token,
@@ -22,6 +23,7 @@ library TokenIntake {
         bytes32 r,
         bytes32 s
     ) internal {
+        if (deadline < block.timestamp) return;
         try IERC20Permit(address(token)).permit(from, address(this), amount, deadline, v, r, s) {}
             catch {}
     }

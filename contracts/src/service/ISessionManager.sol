@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {ISessionPayment} from "./ISessionPayment.sol";
+import {ISessionQueue} from "./ISessionQueue.sol";
 import {SessionId} from "./SessionId.sol";
 
 /// @notice A session as it was opened; its money and state are in `ISessionPayment`.
@@ -9,16 +10,19 @@ struct Session {
     address owner;
     /// Unix seconds; 0 where the session does not exist.
     uint64 openedAt;
+    /// Changes of the policy so far.
+    uint32 policyNonce;
     /// SHA-256 of the policy's canonical JSON, the digest of its CID.
     bytes32 policyHash;
 }
 
-/// @title Opening of sessions
-/// @notice An owner signs what it wants and anyone relays it, so that a client needs no gas. The
-/// deposit goes to `payment`, which created this contract.
+/// @title Sessions and their policies
+/// @notice An owner signs what it wants and anyone relays it, so that a client needs no gas. A
+/// contract, which cannot sign, asks through `queue`. The deposit goes to `payment`, which created
+/// this contract; this contract created `queue`.
 interface ISessionManager {
     /// @notice A session was opened. `SessionDeposited` of the payment contract follows.
-    /// @param deposit tokens that the owner signed for
+    /// @param deposit tokens that the owner signed for, or asked with
     event SessionOpened(
         SessionId indexed sessionId,
         address indexed owner,
@@ -27,16 +31,30 @@ interface ISessionManager {
         uint256 deposit
     );
 
+    /// @notice An owner gave its session another policy.
+    /// @param nonce changes of this policy before this one
+    event SessionUpdated(SessionId indexed sessionId, bytes32 policyHash, uint64 nonce);
+
     /// @notice Thrown when the owner has a session with this client reference; what a relay that
     /// comes second gets.
     error SessionManagerAlreadyOpen(SessionId sessionId);
-    /// @notice Thrown when the opening was not signed by the owner.
+    /// @notice Thrown when the message was not signed by the owner.
     error SessionManagerSignatureInvalid(address owner);
     /// @notice Thrown when a session is opened without a deposit.
     error SessionManagerDepositZero();
+    /// @notice Thrown when another contract than `queue` opens a session for somebody.
+    error SessionManagerNotQueue(address caller);
+    /// @notice Thrown when the policy of a session is changed that does not exist or is closed.
+    error SessionManagerNotOpen(SessionId sessionId);
+    /// @notice Thrown when a change of policy is not the next one.
+    /// @param nonce that was signed
+    /// @param expected the session's
+    error SessionManagerNonceInvalid(SessionId sessionId, uint64 nonce, uint64 expected);
 
     /// @notice EIP-712 type hash of `OpenSession`.
     function OPEN_SESSION_TYPEHASH() external view returns (bytes32);
+    /// @notice EIP-712 type hash of `ChangePolicy`.
+    function CHANGE_POLICY_TYPEHASH() external view returns (bytes32);
 
     /// @notice Opens a session and takes its deposit from the owner. Anyone may relay.
     /// @param owner signs, pays, and gets what is left
@@ -46,7 +64,7 @@ interface ISessionManager {
     /// @param ownerSignature over `OpenSession` in this contract's domain, by the owner's key or
     /// contract (ERC-1271)
     /// @param permitDeadline with `v`, `r`, `s`: the owner's EIP-2612 permit of `deposit` for
-    /// `payment()`. An unusable permit is ignored where the allowance is there already.
+    /// `payment()`; 0 for none. An unusable permit is ignored where the allowance is there already.
     function openSession(
         address owner,
         bytes32 clientReference,
@@ -59,6 +77,27 @@ interface ISessionManager {
         bytes32 s
     ) external returns (SessionId sessionId);
 
+    /// @notice Opens a session whose owner asked by a transaction of its own; `queue` only. Takes the
+    /// deposit from the owner's allowance to `payment`.
+    function openSessionFor(
+        address owner,
+        bytes32 clientReference,
+        bytes32 policyHash,
+        uint256 deposit
+    ) external returns (SessionId sessionId);
+
+    /// @notice Gives a session another policy. Anyone may relay.
+    /// @param policyHash SHA-256 of the new policy's canonical JSON
+    /// @param nonce the session's `policyNonce`
+    /// @param ownerSignature over `ChangePolicy` in this contract's domain, by the owner's key or
+    /// contract (ERC-1271)
+    function changePolicy(
+        SessionId sessionId,
+        bytes32 policyHash,
+        uint64 nonce,
+        bytes calldata ownerSignature
+    ) external;
+
     /// @notice The number that a session of this owner and reference has, opened or not: the first
     /// 63 bits of `sha256(abi.encode(block.chainid, address(this), owner, clientReference))`.
     function sessionIdOf(address owner, bytes32 clientReference) external view returns (SessionId);
@@ -68,4 +107,6 @@ interface ISessionManager {
 
     /// @notice The contract that holds the deposits.
     function payment() external view returns (ISessionPayment);
+    /// @notice The contract that takes contracts' requests.
+    function queue() external view returns (ISessionQueue);
 }

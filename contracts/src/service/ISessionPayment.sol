@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {ICommitteeSigned} from "../signing/ICommitteeSigned.sol";
 import {ISessionManager} from "./ISessionManager.sol";
+import {ISessionQueue} from "./ISessionQueue.sol";
 import {SessionId} from "./SessionId.sol";
 
 /// @notice What one session pays in a batch, and for which tasks: bit `i` of `mask` is the task with
@@ -34,7 +35,7 @@ enum AccountStatus {
 struct Account {
     /// Deposited, and neither charged nor refunded.
     uint112 held;
-    /// Charged by all batches so far.
+    /// Charged by all batches so far, and for the callback of a contract's request.
     uint112 charged;
     AccountStatus status;
     address owner;
@@ -44,13 +45,14 @@ struct Account {
 
 /// @title Escrow of sessions and payment of miners
 /// @notice Deposits of sessions come in; batches that a quorum of the committee signed move them to
-/// miners and to the protocol; what is left goes back to the owner, when the committee closes the
-/// session or, without anybody's help, when the owner exits. In every state
+/// miners and to the protocol; what is left goes back to the owner: on its wish while the session
+/// goes on, when the committee closes the session, when a contract's request ends, or, without
+/// anybody's help, when the owner exits. In every state
 /// `deposited = paid + refunded + held`, and the token balance is `held + paid - withdrawn`.
 ///
 /// The root of a batch is that of a Merkle tree with one leaf a task,
 /// `keccak256(bytes.concat(keccak256(abi.encode(sessionId, taskId, ordinal, outcome, evidenceDigest,
-/// chargeWei))))`; pairs are hashed in ascending order, as OpenZeppelin's MerkleProof reads them.
+/// resultDigest, charge))))`; pairs are hashed in ascending order, as OpenZeppelin's MerkleProof reads them.
 interface ISessionPayment is ICommitteeSigned {
     /// @notice Tokens arrived for a session.
     /// @param amount that arrived
@@ -58,6 +60,13 @@ interface ISessionPayment is ICommitteeSigned {
     event SessionDeposited(
         SessionId indexed sessionId, address indexed payer, uint256 amount, uint256 held
     );
+    /// @notice An owner took back a part of what its session holds.
+    /// @param held by the session from now on
+    event DepositWithdrawn(
+        SessionId indexed sessionId, address indexed owner, uint256 amount, uint256 held
+    );
+    /// @notice A contract's request paid the gas of its callback, to the treasury.
+    event CallbackCharged(SessionId indexed sessionId, uint256 amount);
     /// @notice A session paid for tasks of a batch; `word` and `mask` as in `SessionCharge`.
     event SessionCharged(
         SessionId indexed sessionId,
@@ -72,8 +81,8 @@ interface ISessionPayment is ICommitteeSigned {
     /// @param root of the tree of tasks
     /// @param charged by all sessions: payments and fee
     event BatchSettled(bytes32 indexed batchId, bytes32 root, uint256 charged, uint256 fee);
-    /// @notice A session ended, by the committee or by its owner's exit.
-    /// @param charged by all batches
+    /// @notice A session ended: by the committee, by its owner's exit, or with a contract's request.
+    /// @param charged as in `Account`
     /// @param refunded to the owner, now
     event SessionClosed(
         SessionId indexed sessionId, address indexed owner, uint256 charged, uint256 refunded
@@ -86,6 +95,12 @@ interface ISessionPayment is ICommitteeSigned {
 
     /// @notice Thrown when another contract than `manager` opens an account.
     error SessionPaymentNotManager(address caller);
+    /// @notice Thrown when another contract than `queue` ends a request.
+    error SessionPaymentNotQueue(address caller);
+    /// @notice Thrown when a message was not signed by the payer or owner that it names.
+    error SessionPaymentSignatureInvalid(address signer);
+    /// @notice Thrown when nothing is withdrawn from a deposit, or more than is held.
+    error SessionPaymentAmountInvalid(SessionId sessionId, uint256 amount, uint256 held);
     /// @notice Thrown when another than the owner asks to exit, or exits.
     error SessionPaymentNotOwner(SessionId sessionId, address caller);
     /// @notice Thrown when a session's status does not allow the call.
@@ -116,9 +131,14 @@ interface ISessionPayment is ICommitteeSigned {
     function SETTLE_TYPEHASH() external view returns (bytes32);
     /// @notice EIP-712 type hash of `CloseSession`.
     function CLOSE_SESSION_TYPEHASH() external view returns (bytes32);
+    /// @notice EIP-712 type hash of `Deposit`.
+    function DEPOSIT_TYPEHASH() external view returns (bytes32);
+    /// @notice EIP-712 type hash of `WithdrawDeposit`.
+    function WITHDRAW_DEPOSIT_TYPEHASH() external view returns (bytes32);
 
     /// @notice Starts a session's account with its first deposit; `manager` only.
     /// @param deposit_ tokens to take from the owner
+    /// @param permitDeadline with `v`, `r`, `s`: its permit for this contract; 0 for none
     function openAccount(
         SessionId sessionId,
         address owner,
@@ -131,6 +151,37 @@ interface ISessionPayment is ICommitteeSigned {
 
     /// @notice Adds tokens of the caller, who has approved this contract, to an open session.
     function deposit(SessionId sessionId, uint256 amount) external;
+
+    /// @notice Adds tokens of a payer, who signed it, to an open session. Anyone may relay.
+    /// @param clientReference chosen by the payer; the same message passes once
+    /// @param payerSignature over `Deposit`, by the payer's key or contract (ERC-1271)
+    /// @param permitDeadline with `v`, `r`, `s`: the payer's EIP-2612 permit of `amount` for this
+    /// contract; 0 for none. An unusable permit is ignored where the allowance is there already.
+    function depositFor(
+        SessionId sessionId,
+        address payer,
+        uint256 amount,
+        bytes32 clientReference,
+        bytes calldata payerSignature,
+        uint256 permitDeadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice Pays a part of what an open session holds back to its owner, who signed for it; the
+    /// committee signs that no task needs it. Anyone may relay.
+    /// @param amount above 0, at most what is held
+    /// @param clientReference chosen by the owner; the same message passes once
+    /// @param ownerSignature over `WithdrawDeposit`, by the owner's key or contract (ERC-1271)
+    /// @param signatures of a quorum over the same message, by ascending signer
+    function withdrawDeposit(
+        SessionId sessionId,
+        uint256 amount,
+        bytes32 clientReference,
+        bytes calldata ownerSignature,
+        bytes[] calldata signatures
+    ) external;
 
     /// @notice Settles a batch of tasks. Anyone may relay.
     /// @param batchId chosen by the engine; settles once
@@ -154,6 +205,11 @@ interface ISessionPayment is ICommitteeSigned {
     /// @param signatures of a quorum over `CloseSession`, by ascending signer
     function closeSession(SessionId sessionId, uint256 charged, bytes[] calldata signatures)
         external;
+
+    /// @notice Closes the session of a contract's request and refunds what it holds; `queue` only.
+    /// Does nothing where the session is closed already.
+    /// @param callbackFee for the treasury, taken from what is held as far as that goes
+    function closeFor(SessionId sessionId, uint256 callbackFee) external;
 
     /// @notice Starts the owner's exit: `exitDelay` seconds later it may take what is held then.
     function requestExit(SessionId sessionId) external;
@@ -184,6 +240,7 @@ interface ISessionPayment is ICommitteeSigned {
     /// @notice The leaf of a task.
     /// @param outcome index in `TASK_OUTCOMES` of domain/task.ts
     /// @param evidenceDigest sha2-256 digest of the evidence's CID; zero where there is none
+    /// @param resultDigest sha2-256 digest of the agreed answer at rest; zero where there is none
     /// @param charge what the session paid for it
     function taskLeaf(
         SessionId sessionId,
@@ -191,6 +248,7 @@ interface ISessionPayment is ICommitteeSigned {
         uint256 ordinal,
         uint8 outcome,
         bytes32 evidenceDigest,
+        bytes32 resultDigest,
         uint256 charge
     ) external pure returns (bytes32);
 
@@ -206,6 +264,8 @@ interface ISessionPayment is ICommitteeSigned {
 
     /// @notice The contract that opens sessions here.
     function manager() external view returns (ISessionManager);
+    /// @notice The contract that takes contracts' requests.
+    function queue() external view returns (ISessionQueue);
     /// @notice The token that sessions are paid in.
     function token() external view returns (IERC20);
     /// @notice Who earns the fees.

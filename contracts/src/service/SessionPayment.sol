@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {TokenIntake} from "../money/TokenIntake.sol";
@@ -17,8 +18,10 @@ import {
     MinerPayment,
     SessionCharge
 } from "./ISessionPayment.sol";
+import {ISessionQueue} from "./ISessionQueue.sol";
 import {SessionId} from "./SessionId.sol";
 import {SessionManager} from "./SessionManager.sol";
+import {hashTaskLeaf} from "./TaskLeaf.sol";
 
 contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTransient {
     using SafeCast for uint256;
@@ -42,7 +45,15 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
     bytes32 public constant CLOSE_SESSION_TYPEHASH =
         keccak256("CloseSession(uint64 sessionId,uint256 charged)");
 
+    /// @inheritdoc ISessionPayment
+    bytes32 public constant DEPOSIT_TYPEHASH =
+        keccak256("Deposit(uint64 sessionId,address payer,uint256 amount,bytes32 reference)");
+    /// @inheritdoc ISessionPayment
+    bytes32 public constant WITHDRAW_DEPOSIT_TYPEHASH =
+        keccak256("WithdrawDeposit(uint64 sessionId,uint256 amount,bytes32 reference)");
+
     ISessionManager private immutable _manager;
+    ISessionQueue private immutable _queue;
     IERC20 private immutable _token;
     address private immutable _treasury;
     uint64 private immutable _exitDelay;
@@ -54,13 +65,21 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
     mapping(address account => uint256) private _earnings;
     mapping(bytes32 batchId => bytes32) private _roots;
 
-    constructor(IERC20 token_, IOracleCommittee committee_, address treasury_, uint64 exitDelay_)
-        CommitteeSigned(committee_)
-    {
+    /// @param operator records steps of tasks in `queue`
+    /// @param callbackGasPrice token units that a unit of callback gas costs
+    constructor(
+        IERC20 token_,
+        IOracleCommittee committee_,
+        address treasury_,
+        uint64 exitDelay_,
+        address operator,
+        uint256 callbackGasPrice
+    ) CommitteeSigned(committee_) {
         _token = token_;
         _treasury = treasury_;
         _exitDelay = exitDelay_;
-        _manager = new SessionManager();
+        _manager = new SessionManager(operator, callbackGasPrice);
+        _queue = _manager.queue();
     }
 
     /// @inheritdoc ISessionPayment
@@ -83,9 +102,56 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
 
     /// @inheritdoc ISessionPayment
     function deposit(SessionId sessionId, uint256 amount) external nonReentrant {
-        AccountStatus status = _accounts[sessionId].status;
-        if (status != AccountStatus.Open) revert SessionPaymentStatusInvalid(sessionId, status);
+        _requireOpen(_accounts[sessionId], sessionId);
         _deposit(sessionId, msg.sender, amount);
+    }
+
+    /// @inheritdoc ISessionPayment
+    function depositFor(
+        SessionId sessionId,
+        address payer,
+        uint256 amount,
+        bytes32 clientReference,
+        bytes calldata payerSignature,
+        uint256 permitDeadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external nonReentrant {
+        _requireOpen(_accounts[sessionId], sessionId);
+        bytes32 digest = _useOnce(
+            keccak256(abi.encode(DEPOSIT_TYPEHASH, sessionId, payer, amount, clientReference))
+        );
+        _requireSignature(payer, digest, payerSignature);
+        _token.tryPermit(payer, amount, permitDeadline, v, r, s);
+        _deposit(sessionId, payer, amount);
+    }
+
+    /// @inheritdoc ISessionPayment
+    function withdrawDeposit(
+        SessionId sessionId,
+        uint256 amount,
+        bytes32 clientReference,
+        bytes calldata ownerSignature,
+        bytes[] calldata signatures
+    ) external nonReentrant {
+        Account storage account = _accounts[sessionId];
+        _requireOpen(account, sessionId);
+        (uint112 held, address owner) = (account.held, account.owner);
+        if (amount == 0 || amount > held) {
+            revert SessionPaymentAmountInvalid(sessionId, amount, held);
+        }
+        bytes32 structHash =
+            keccak256(abi.encode(WITHDRAW_DEPOSIT_TYPEHASH, sessionId, amount, clientReference));
+        _requireQuorumOnce(structHash, signatures);
+        _requireSignature(owner, _hashTypedDataV4(structHash), ownerSignature);
+        // Safe: at most `held`, which is 112 bits.
+        uint112 taken = uint112(amount);
+        account.held = held - taken;
+        _money.refunded += taken;
+        _money.held -= taken;
+        emit DepositWithdrawn(sessionId, owner, amount, held - taken);
+        _token.safeTransfer(owner, amount);
     }
 
     /// @inheritdoc ISessionPayment
@@ -128,9 +194,7 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
     {
         Account storage account = _accounts[sessionId];
         AccountStatus status = account.status;
-        if (status != AccountStatus.Open && status != AccountStatus.Exiting) {
-            revert SessionPaymentStatusInvalid(sessionId, status);
-        }
+        if (!_isActive(status)) revert SessionPaymentStatusInvalid(sessionId, status);
         if (charged != account.charged) {
             revert SessionPaymentChargedUnequal(sessionId, charged, account.charged);
         }
@@ -141,11 +205,28 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
     }
 
     /// @inheritdoc ISessionPayment
+    function closeFor(SessionId sessionId, uint256 callbackFee) external nonReentrant {
+        if (msg.sender != address(_queue)) revert SessionPaymentNotQueue(msg.sender);
+        Account storage account = _accounts[sessionId];
+        if (!_isActive(account.status)) return;
+        uint112 held = account.held;
+        // Safe: at most `held`, which is 112 bits.
+        uint112 fee = callbackFee < held ? uint112(callbackFee) : held;
+        if (fee != 0) {
+            account.held = held - fee;
+            account.charged += fee;
+            _earnings[_treasury] += fee;
+            _money.paid += fee;
+            _money.held -= fee;
+            emit CallbackCharged(sessionId, fee);
+        }
+        _close(sessionId, account);
+    }
+
+    /// @inheritdoc ISessionPayment
     function requestExit(SessionId sessionId) external {
         Account storage account = _requireOwner(sessionId);
-        if (account.status != AccountStatus.Open) {
-            revert SessionPaymentStatusInvalid(sessionId, account.status);
-        }
+        _requireOpen(account, sessionId);
         account.status = AccountStatus.Exiting;
         account.exitAt = uint64(block.timestamp) + _exitDelay;
         emit SessionExitRequested(sessionId, account.exitAt);
@@ -205,12 +286,11 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
         uint256 ordinal,
         uint8 outcome,
         bytes32 evidenceDigest,
+        bytes32 resultDigest,
         uint256 charge
     ) external pure returns (bytes32) {
-        return keccak256(
-            bytes.concat(
-                keccak256(abi.encode(sessionId, taskId, ordinal, outcome, evidenceDigest, charge))
-            )
+        return hashTaskLeaf(
+            sessionId, taskId, ordinal, outcome, evidenceDigest, resultDigest, charge
         );
     }
 
@@ -232,6 +312,11 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
     /// @inheritdoc ISessionPayment
     function manager() external view returns (ISessionManager) {
         return _manager;
+    }
+
+    /// @inheritdoc ISessionPayment
+    function queue() external view returns (ISessionQueue) {
+        return _queue;
     }
 
     /// @inheritdoc ISessionPayment
@@ -267,9 +352,7 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
             SessionCharge calldata charge = charges[i];
             Account storage account = _accounts[charge.sessionId];
             (uint112 held, AccountStatus status) = (account.held, account.status);
-            if (status != AccountStatus.Open && status != AccountStatus.Exiting) {
-                revert SessionPaymentStatusInvalid(charge.sessionId, status);
-            }
+            if (!_isActive(status)) revert SessionPaymentStatusInvalid(charge.sessionId, status);
             if (charge.amount > held) {
                 revert SessionPaymentChargeAboveHeld(charge.sessionId, charge.amount, held);
             }
@@ -310,6 +393,25 @@ contract SessionPayment is ISessionPayment, CommitteeSigned, ReentrancyGuardTran
         _money.held -= refund;
         emit SessionClosed(sessionId, owner, account.charged, refund);
         _token.safeTransfer(owner, refund);
+    }
+
+    function _isActive(AccountStatus status) private pure returns (bool) {
+        return status == AccountStatus.Open || status == AccountStatus.Exiting;
+    }
+
+    function _requireOpen(Account storage account, SessionId sessionId) private view {
+        if (account.status != AccountStatus.Open) {
+            revert SessionPaymentStatusInvalid(sessionId, account.status);
+        }
+    }
+
+    function _requireSignature(address signer, bytes32 digest, bytes calldata signature)
+        private
+        view
+    {
+        if (!SignatureChecker.isValidSignatureNowCalldata(signer, digest, signature)) {
+            revert SessionPaymentSignatureInvalid(signer);
+        }
     }
 
     function _requireOwner(SessionId sessionId) private view returns (Account storage account) {

@@ -31,9 +31,13 @@ abstract contract CommitteeSigned is ICommitteeSigned, EIP712 {
 
     /// @dev For messages that could apply again otherwise: each digest passes once.
     function _requireQuorumOnce(bytes32 structHash, bytes[] calldata signatures) internal {
-        bytes32 digest = _hashTypedDataV4(structHash);
+        _committee.requireQuorum(_useOnce(structHash), signatures);
+    }
+
+    /// @dev For messages of others than the committee that pass once, too.
+    function _useOnce(bytes32 structHash) internal returns (bytes32 digest) {
+        digest = _hashTypedDataV4(structHash);
         if (_isUsed[digest]) revert CommitteeSignedDigestUsed(digest);
         _isUsed[digest] = true;
-        _committee.requireQuorum(digest, signatures);
     }
 }

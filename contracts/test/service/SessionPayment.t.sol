@@ -384,12 +384,22 @@ contract SessionPaymentTest is World {
     // verifyTask
 
     function test_verifyTask_knowsLeavesOfTheBatchOnly() public {
-        bytes32 leaf = payment.taskLeaf(id, "task", 0, 0, "evidence", 1 ether);
+        bytes32 leaf = payment.taskLeaf(id, "task", 0, 0, "evidence", "result", 1 ether);
         vm.assertEq(
             leaf,
             keccak256(
                 bytes.concat(
-                    keccak256(abi.encode(id, bytes32("task"), 0, 0, bytes32("evidence"), 1 ether))
+                    keccak256(
+                        abi.encode(
+                            id,
+                            bytes32("task"),
+                            0,
+                            0,
+                            bytes32("evidence"),
+                            bytes32("result"),
+                            1 ether
+                        )
+                    )
                 )
             ),
             "leaf"

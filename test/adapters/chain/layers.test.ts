@@ -236,6 +236,7 @@ test('a session is opened, settled once a task, and closed with its refund', asy
     owner,
     status: 'Open',
     policyHash: opening.policyHash,
+    policyNonce: 0,
     heldWei: deposit,
     chargedWei: 0n,
   });

@@ -70,6 +70,7 @@ test('a leaf of a task changes with everything that the contract hashes', () => 
     { outcome: 'disputed' },
     { chargeWei: '11' },
     { evidenceCid: 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku' },
+    { resultCid: 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku' },
   ];
   assert.equal(new Set(changes.map((c) => taskLeaf({ ...task, ...c }))).size, changes.length);
   const score = { miner: `0x${'1'.repeat(40)}`, scoreBps: 9_000, level: 9 } as const;
