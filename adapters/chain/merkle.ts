@@ -27,8 +27,10 @@ export function taskLeaf(task: SettledTask): Hex {
   );
 }
 
-function digestOrZero(cid: Cid | undefined): string {
-  return cid === undefined ? ZeroHash : digestOf(cid);
+/** The digest that contracts store of a block; zero where there is none.
+ * @throws REQUEST_INVALID — the CID is not one of ours. */
+export function digestOrZero(cid: Cid | undefined): Hex {
+  return cid === undefined ? (ZeroHash as Hex) : digestOf(cid);
 }
 
 /** Leaf of a miner's score in an epoch. @see contracts/src/health/IHealthLedger.sol scoreLeaf */
