@@ -1,7 +1,7 @@
 /** The service layer as owners and miners reach it from a command line: over their own RPC, named by
  * a configuration or by options, and by nothing that a router says. */
 import { isAddress, type JsonRpcProvider } from 'ethers';
-import { managerOf, PaymentEscape } from '../adapters/chain/escape.js';
+import { contractsOf } from '../adapters/chain/deploy.js';
 import { openProvider } from '../adapters/chain/provider.js';
 import { ServiceChain } from '../adapters/chain/service.js';
 import { EngineError } from '../domain/errors.js';
@@ -32,7 +32,6 @@ export interface ServiceLayer {
   readonly provider: JsonRpcProvider;
   readonly sessionPayment: Address;
   readonly service: ServiceChain;
-  readonly escape: PaymentEscape;
 }
 
 /** Opens the layer for one command, and closes it again.
@@ -63,8 +62,7 @@ function openServiceLayer(values: ChainValues): ServiceLayer {
   if (chainId === undefined || !Number.isSafeInteger(chainId) || chainId < 1) {
     throw new EngineError('USAGE', { expected: '--chain-id N, or --config FILE' });
   }
-  const contracts = said?.contracts ?? {};
-  const sessionPayment = values.payment ?? contracts['sessionPayment'];
+  const sessionPayment = values.payment ?? said?.contracts?.['sessionPayment'];
   if (sessionPayment === undefined) {
     throw new EngineError('USAGE', { expected: '--payment ADDRESS, or --config FILE' });
   }
@@ -75,12 +73,7 @@ function openServiceLayer(values: ChainValues): ServiceLayer {
     confirmations: said?.confirmations ?? 0,
     provider,
     sessionPayment: payment,
-    service: new ServiceChain(provider, {
-      ...contracts,
-      sessionManager: managerOf(payment),
-      sessionPayment: payment,
-    }),
-    escape: new PaymentEscape(provider, payment),
+    service: new ServiceChain(provider, contractsOf(payment)),
   };
 }
 

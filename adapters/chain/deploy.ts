@@ -67,11 +67,17 @@ export async function deployLayer(
   const { exitSeconds, operator = owner, callbackGasPriceWei = 0n } = params;
   const terms = [treasury, exitSeconds, operator, callbackGasPriceWei];
   const sessionPayment = await deploy('sessionPayment', [token, committee, ...terms]);
-  // Its constructor creates the manager, and that the queue: a contract's first creation has nonce 1
-  // (EIP-161).
+  return { token, committee, ...contractsOf(sessionPayment) };
+}
+
+/** The contracts that came with a SessionPayment: its constructor creates the manager, and that the
+ * queue; a contract's first creation has nonce 1 (EIP-161). */
+export function contractsOf(
+  sessionPayment: Address,
+): Readonly<Record<'sessionPayment' | 'sessionManager' | 'sessionQueue', Address>> {
   const sessionManager = getCreateAddress({ from: sessionPayment, nonce: 1 }) as Address;
   const sessionQueue = getCreateAddress({ from: sessionManager, nonce: 1 }) as Address;
-  return { token, committee, sessionManager, sessionPayment, sessionQueue };
+  return { sessionManager, sessionPayment, sessionQueue };
 }
 
 type Deployable =

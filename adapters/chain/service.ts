@@ -43,6 +43,14 @@ export interface SessionClosing {
   readonly refundedWei: bigint;
 }
 
+/** When an owner may take its money without the committee. */
+export interface ExitTerms {
+  /** Unix seconds, by the chain's clock; 0 where the owner has not asked to exit. */
+  readonly exitAt: number;
+  /** Seconds from the request to the exit. */
+  readonly delaySeconds: number;
+}
+
 /** Reads: @throws CHAIN_UNREACHABLE, CHAIN_MISMATCH */
 export class ServiceChain {
   readonly sessionManager: Address;
@@ -176,6 +184,27 @@ export class ServiceChain {
   async isMessageUsed(digest: Hex): Promise<boolean> {
     const [isUsed] = await this.#payment.read('isUsed', [digest]);
     return isUsed;
+  }
+
+  /** When a session's owner may exit. */
+  async readExit(sessionId: SessionId): Promise<ExitTerms> {
+    const [[{ exitAt }], [delaySeconds]] = await Promise.all([
+      this.#payment.read('accountOf', [BigInt(sessionId)]),
+      this.#payment.read('exitDelay', []),
+    ]);
+    return { exitAt: Number(exitAt), delaySeconds: Number(delaySeconds) };
+  }
+
+  /** Who earns the fees. */
+  async readTreasury(): Promise<Address> {
+    const [treasury] = await this.#payment.read('treasury', []);
+    return treasury;
+  }
+
+  /** What a receipt of `encodeWithdrawEarnings` paid out. */
+  parseWithdrawnWei(receipt: Pick<ReceiptSummary, 'logs'>): bigint {
+    const event = this.#payment.parseEvent(receipt.logs, 'EarningsWithdrawn');
+    return (event?.['amount'] as bigint | undefined) ?? 0n;
   }
 
   encodeRequestExit(sessionId: SessionId): Write {

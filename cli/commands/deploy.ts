@@ -6,7 +6,7 @@ import { readSecret } from '../../adapters/seal/secret.js';
 import { LAYERS, type LayerName } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
-import { formatTokens, parseTokens } from '../../domain/money.js';
+import { formatTokens, parseTokens, parseWei } from '../../domain/money.js';
 import { defineCommand } from '../command.js';
 import { loadSettings, type Settings } from '../config.js';
 import { formatDuration, parseDuration } from '../config/duration.js';
@@ -42,6 +42,11 @@ with other terms it is refused.`,
       value: 'TIME',
       about: `from an owner's request to exit to its refund; default: ${inUnits(DEV_TERMS.exitSeconds)}`,
     },
+    operator: { value: 'ADDRESS', about: "records steps of tasks; default: the signer's" },
+    'callback-gas-price': {
+      value: 'WEI',
+      about: "token wei for a unit of gas in the callback of a contract's request; default: 0",
+    },
   },
   failure: 'a chain or the database refused or could not be reached',
   async run({ values }) {
@@ -61,8 +66,7 @@ with other terms it is refused.`,
         const signer = await addressOf(access[name]);
         layers[name] = await display.step(`contracts of the ${name} layer`, async () => {
           await outbox.reconcile(name);
-          const treasury = params.treasury ?? signer;
-          return await deployLayer(outbox, name, { ...params, owner: signer, treasury });
+          return await deployLayer(outbox, name, { owner: signer, treasury: signer, ...params });
         });
       }
       return layers;
@@ -92,16 +96,20 @@ function accessOf(settings: Settings, name: LayerName): LayerAccess {
   };
 }
 
+type TermOption =
+  | 'treasury'
+  | 'operator'
+  | 'callback-gas-price'
+  | 'token-cap'
+  | 'minimum-stake'
+  | 'unbonding'
+  | 'exit-delay';
+
 function termsOf(
   settings: Settings,
-  values: Readonly<
-    Record<
-      'treasury' | 'token-cap' | 'minimum-stake' | 'unbonding' | 'exit-delay',
-      string | undefined
-    >
-  >,
-): Omit<DeployParams, 'owner' | 'treasury'> & { readonly treasury: Address | undefined } {
-  const { treasury, unbonding } = values;
+  values: Readonly<Record<TermOption, string | undefined>>,
+): Omit<DeployParams, 'owner' | 'treasury'> & { readonly treasury?: Address } {
+  const { treasury, operator, unbonding } = values;
   const oracles = need(settings.oracles, 'oracles');
   if (oracles.length < settings.quorum) {
     throw new EngineError('CONFIG_INVALID', {
@@ -112,7 +120,9 @@ function termsOf(
   const tokens = (text: string | undefined, otherwise: bigint): bigint =>
     text === undefined ? otherwise : parseTokens(text);
   return {
-    treasury: treasury === undefined ? undefined : parseAddress(treasury, '--treasury'),
+    ...(treasury !== undefined && { treasury: parseAddress(treasury, '--treasury') }),
+    ...(operator !== undefined && { operator: parseAddress(operator, '--operator') }),
+    callbackGasPriceWei: parseWei(values['callback-gas-price'] ?? '0'),
     committee: oracles.map(({ address }) => address),
     quorum: settings.quorum,
     tokenCapWei: tokens(values['token-cap'], DEV_TERMS.tokenCap),

@@ -17,10 +17,10 @@ export const earningsShow = defineCommand({
   failure: 'the chain could not be reached',
   async run({ args: [text], values }) {
     const account = await accountOf(text, values.key);
-    return await withServiceLayer(values, async ({ service, escape }) => {
+    return await withServiceLayer(values, async ({ service }) => {
       const [earned, treasury] = await Promise.all([
         service.readEarningsWei(account),
-        escape.readTreasury(),
+        service.readTreasury(),
       ]);
       const isTreasury = sameAddress(account, treasury);
       return {

@@ -25,9 +25,9 @@ With nothing earned it sends nothing.`,
         };
       }
       const receipt = await new Display().step('withdraw the earnings', (note) =>
-        sendDirect({ ...layer, wallet }, layer.escape.encodeWithdraw(), note),
+        sendDirect({ ...layer, wallet }, layer.service.encodeWithdrawEarnings(), note),
       );
-      const withdrawn = layer.escape.parseWithdrawnWei(receipt);
+      const withdrawn = layer.service.parseWithdrawnWei(receipt);
       return {
         lines: [`${formatTokens(withdrawn)} tokens went to ${account}.`],
         json: { account, withdrawnWei: withdrawn.toString(), transaction: receipt.hash },

@@ -40,22 +40,21 @@ what it holds. Every call says how far it is. The owner pays for the gas.`,
       if (session.status === 'Closed') return await closedResult(layer, sessionId);
       if (session.status === 'Open') {
         await display.step('ask the contract to exit', (note) =>
-          sendDirect(sender, layer.escape.encodeRequestExit(sessionId), note),
+          sendDirect(sender, layer.service.encodeRequestExit(sessionId), note),
         );
       }
-      let exit = await layer.escape.readExit(sessionId);
-      if (exit.now < exit.exitAt) {
-        if (!values.wait) return waitingResult(sessionId, session.heldWei, exit.exitAt);
+      const { exitAt } = await layer.service.readExit(sessionId);
+      if ((await timeOf(layer)) < exitAt) {
+        if (!values.wait) return waitingResult(sessionId, session.heldWei, exitAt);
         await display.step('wait for the delay', async (note) => {
-          while (exit.now < exit.exitAt) {
-            note(`until ${at(exit.exitAt)}`);
+          while ((await timeOf(layer)) < exitAt) {
+            note(`until ${at(exitAt)}`);
             await delay(POLL_MS);
-            exit = await layer.escape.readExit(sessionId);
           }
         });
       }
       await display.step('exit and take the refund', (note) =>
-        sendDirect(sender, layer.escape.encodeExit(sessionId), note),
+        sendDirect(sender, layer.service.encodeExit(sessionId), note),
       );
       return await closedResult(layer, sessionId);
     });
@@ -76,6 +75,11 @@ async function readOwn(
     });
   }
   return session;
+}
+
+/** Unix seconds by the clock that counts: the chain's. */
+async function timeOf({ provider }: ServiceLayer): Promise<number> {
+  return (await provider.getBlock('latest'))?.timestamp ?? 0;
 }
 
 function waitingResult(sessionId: SessionId, heldWei: bigint, exitAt: number): Result {
