@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { HealthChain } from '../adapters/chain/health.js';
 import { Outbox, type OutboxLayer } from '../adapters/chain/outbox.js';
 import { openProvider } from '../adapters/chain/provider.js';
+import { QueueChain } from '../adapters/chain/queue.js';
 import { OnboardingChain } from '../adapters/chain/registry.js';
 import { ServiceChain } from '../adapters/chain/service.js';
 import { LAYERS, type EngineConfig, type LayerName } from '../domain/config.js';
@@ -15,6 +16,8 @@ export interface Chains {
   readonly onboarding: OnboardingChain;
   readonly health: HealthChain;
   readonly service: ServiceChain;
+  /** Of the service layer. */
+  readonly queue: QueueChain;
   close(): void;
 }
 
@@ -31,6 +34,7 @@ export function openChains(layers: EngineConfig['layers']): Chains {
     onboarding: new OnboardingChain(providers.onboarding, layers.onboarding.contracts),
     health: new HealthChain(providers.health, layers.health.contracts),
     service: new ServiceChain(providers.service, layers.service.contracts),
+    queue: new QueueChain(providers.service, layers.service.contracts),
     close() {
       for (const provider of Object.values(providers)) provider.destroy();
     },
