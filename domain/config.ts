@@ -92,6 +92,8 @@ export interface EngineConfig {
     readonly maxAgeMs: number;
     readonly feeBps: number;
   };
+  /** How often the service layer is looked at for requests of contracts. */
+  readonly dapps: { readonly everyMs: number };
   readonly layers: Readonly<Record<LayerName, LayerConfig>>;
   readonly ipfs: {
     readonly apiUrl: string;

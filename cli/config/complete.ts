@@ -59,6 +59,7 @@ export function complete(
     retries: settings.retries,
     schedules: settings.schedules,
     settlement: settings.settlement,
+    dapps: settings.dapps,
     layers: { onboarding: layer('onboarding'), health: layer('health'), service: layer('service') },
     ipfs: {
       apiUrl: need('ipfs.apiUrl', runtime.ipfs?.apiUrl, ipfs.apiUrl, URL),

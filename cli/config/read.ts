@@ -48,6 +48,7 @@ export function readSettings(source: Source, env: Environment): Settings {
     retries: content.retries,
     schedules: { healthEpoch: { everyMs: healthEpoch.every, jitterMs: healthEpoch.jitter } },
     settlement: { ...settlement, maxAgeMs: maxAge },
+    dapps: { everyMs: content.dapps.every },
     layers: {
       onboarding: layer(content.layers.onboarding),
       health: layer(content.layers.health),

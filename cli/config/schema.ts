@@ -172,6 +172,7 @@ export const fileSchema = section({
     maxAge: duration(SECOND, DAY, '1s to 1d').prefault('2m'),
     feeBps: integer(0, 10_000).default(500),
   }).prefault({}),
+  dapps: section({ every: duration(100, HOUR, '100ms to 1h').prefault('2s') }).prefault({}),
   layers: z
     .strictObject({
       onboarding: layer(31_337, LAYER_CONTRACTS.onboarding),

@@ -17,7 +17,7 @@ export function writeConfig(file: string, config: EngineConfig): void {
 }
 
 function toFile(config: EngineConfig) {
-  const { stickyTimeoutMs, retries, schedules, settlement, ipfs, router, ...rest } = config;
+  const { stickyTimeoutMs, retries, schedules, settlement, dapps, ipfs, router, ...rest } = config;
   const { maxAgeMs, ...settlementRest } = settlement;
   const { timeoutMs, ...ipfsRest } = ipfs;
   const { firstTokenMs, ...routerRest } = router;
@@ -38,6 +38,7 @@ function toFile(config: EngineConfig) {
       },
     },
     settlement: { ...settlementRest, maxAge: formatDuration(maxAgeMs) },
+    dapps: { every: formatDuration(dapps.everyMs) },
     ipfs: { ...ipfsRest, timeout: formatDuration(timeoutMs) },
     router: { ...routerRest, firstToken: formatDuration(firstTokenMs) },
   };

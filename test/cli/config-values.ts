@@ -85,6 +85,7 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
     maxAgeMs: ms(1_000, 86_400_000),
     feeBps: ms(0, 10_000),
   }),
+  dapps: fc.record({ everyMs: ms(100, 3_600_000) }),
   layers: fc.record({
     onboarding: layer('onboarding'),
     health: layer('health'),
