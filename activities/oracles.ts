@@ -11,7 +11,8 @@ export interface OracleActivities {
    * ascending by signer.
    * @throws ATTESTATION_REFUSED — so many refuse that no quorum is left; `disputed` names the tasks
    *   that a refusing majority disputes.
-   * @throws NO_QUORUM — too few answered; asking again may help. */
+   * @throws NO_QUORUM — too few answered; asking again may help. `missing` names the tasks that keep
+   *   the others from being signed for, because their content is not found. */
   collectAttestations(request: AttestationRequest): Promise<readonly Hex[]>;
   /** Scores an epoch's evidence at the first oracle that answers; the others check it when they sign. */
   scoreEpoch(evidenceCid: Cid): Promise<readonly NodeHealth[]>;
@@ -39,9 +40,16 @@ export function createOracleActivities(deps: {
           .slice(0, quorum)
           .map((a) => a.signature);
       }
-      const refused = heard.filter((a) => !a.signed);
+      const unsigned = heard.filter((a) => !a.signed);
+      // Who only lacks content to judge by has not refused: it may sign when it is asked again.
+      const refused = unsigned.filter((a) => a.disputed.length > 0 || a.missing.length === 0);
       if (oracles.length - refused.length >= quorum) {
-        throw new EngineError('NO_QUORUM', { signed: signed.length, of: oracles.length, quorum });
+        throw new EngineError('NO_QUORUM', {
+          signed: signed.length,
+          of: oracles.length,
+          quorum,
+          missing: missingIn(unsigned, oracles.length - quorum).join(','),
+        });
       }
       throw new EngineError('ATTESTATION_REFUSED', {
         kind: request.kind,
@@ -67,6 +75,15 @@ export function createOracleActivities(deps: {
       throw new EngineError('ORACLE_UNREACHABLE', { oracles: oracles.length });
     },
   });
+}
+
+/** Tasks that more oracles lack the content of than a quorum can do without. */
+function missingIn(answers: readonly { readonly missing: readonly Hex[] }[], spare: number): Hex[] {
+  const votes = new Map<Hex, number>();
+  for (const { missing } of answers) {
+    for (const taskId of missing) votes.set(taskId, (votes.get(taskId) ?? 0) + 1);
+  }
+  return [...votes].filter(([, count]) => count > spare).map(([taskId]) => taskId);
 }
 
 /** Tasks that more than half of the refusing oracles name. */

@@ -97,6 +97,8 @@ export type AttestationAnswer =
       readonly reason: string;
       /** For `settle`: tasks that the oracle judges otherwise. */
       readonly disputed: readonly Hex[];
+      /** For `settle`: tasks whose evidence the oracle could not get at, which says nothing of them. */
+      readonly missing: readonly Hex[];
     };
 
 /** Asked of one validator when result hashes differ, `POST /v1/judge`. */

@@ -65,9 +65,14 @@ export class Attester {
     } catch (error) {
       const refusal = asRefusal(error);
       if (refusal === undefined) throw error;
-      const { message: reason, disputed } = refusal;
-      log('warn', 'attestation refused', { kind: request.kind, reason, disputed: disputed.length });
-      return { signed: false, oracle, reason, disputed };
+      const { message: reason, disputed, missing } = refusal;
+      log('warn', 'attestation refused', {
+        kind: request.kind,
+        reason,
+        disputed: disputed.length,
+        missing: missing.length,
+      });
+      return { signed: false, oracle, reason, disputed, missing };
     }
   }
 

@@ -3,6 +3,7 @@ import PQueue from 'p-queue';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { merkleRoot, taskLeaf } from '../../adapters/chain/merkle.js';
 import { settleMessage } from '../../adapters/chain/settle-message.js';
+import { findEngineError } from '../../domain/errors.js';
 import type { Cid, TaskId } from '../../domain/ids.js';
 import { sumBatch, type SettlementBatch } from '../../domain/settlement.js';
 import type { SettledTask } from '../../domain/task.js';
@@ -27,7 +28,7 @@ export class BatchChecker {
   }
 
   /** Checks the batch behind a CID.
-   * @throws Refusal — with every task that the oracle judges otherwise. */
+   * @throws Refusal — with every task that the oracle judges otherwise, or has no content to judge. */
   async check(batchCid: Cid, signal: AbortSignal): Promise<Finding> {
     const { store, domains } = this.#deps;
     const batch = await readDocument(store, batchCid, parseBatch, signal);
@@ -40,28 +41,26 @@ export class BatchChecker {
 
   async #checkTasks(tasks: readonly SettledTask[], signal: AbortSignal): Promise<void> {
     const queue = new PQueue({ concurrency: TASKS_AT_ONCE });
-    const refused = await Promise.all(
+    const objections = await Promise.all(
       tasks.map((task) =>
-        queue.add(async (): Promise<{ taskId: TaskId; reason: string } | null> => {
+        queue.add(async (): Promise<Objection | null> => {
           try {
             signal.throwIfAborted();
             await checkTask(task, this.#deps, signal);
             return null;
           } catch (error) {
-            const refusal = asRefusal(error);
-            if (refusal === undefined) throw error;
-            return { taskId: task.taskId, reason: refusal.message };
+            return objectionTo(task.taskId, error);
           }
         }),
       ),
     );
-    const found = refused.filter((refusal) => refusal !== null);
-    const [first] = found;
+    const found = objections.filter((objection) => objection !== null);
+    // What a judgement says weighs more than what could not be judged.
+    const first = found.find(({ isMissing }) => !isMissing) ?? found[0];
     if (first === undefined) return;
-    throw new Refusal(
-      `task ${first.taskId}: ${first.reason}`,
-      found.map((refusal) => refusal.taskId),
-    );
+    const idsOf = (isMissing: boolean) =>
+      found.filter((o) => o.isMissing === isMissing).map(({ taskId }) => taskId);
+    throw new Refusal(`task ${first.taskId}: ${first.reason}`, idsOf(false), idsOf(true));
   }
 
   #checkOnce(tasks: readonly SettledTask[]): void {
@@ -87,6 +86,24 @@ export class BatchChecker {
       this.#signed.delete(oldest);
     }
   }
+}
+
+interface Objection {
+  readonly taskId: TaskId;
+  readonly reason: string;
+  readonly isMissing: boolean;
+}
+
+/** What an error says of one task; its content not being found holds up no other task.
+ * @throws the error, where it says nothing of this task. */
+function objectionTo(taskId: TaskId, error: unknown): Objection {
+  const known = findEngineError(error);
+  if (known?.code === 'CONTENT_MISSING') {
+    return { taskId, reason: known.message, isMissing: true };
+  }
+  const refusal = asRefusal(error);
+  if (refusal === undefined) throw error;
+  return { taskId, reason: refusal.message, isMissing: false };
 }
 
 function keyOf(task: SettledTask): string {

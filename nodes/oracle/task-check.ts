@@ -34,15 +34,14 @@ export interface TaskCheckDeps extends Pick<OracleDeps, 'store' | 'chain' | 'dom
 
 /** Checks a task of a batch.
  * @throws Refusal — with what does not hold; errors of the evidence read as one (`asRefusal`).
- * @throws IPFS_UNREACHABLE, CHAIN_UNREACHABLE — the oracle could not look. */
+ * @throws CONTENT_MISSING, IPFS_UNREACHABLE, CHAIN_UNREACHABLE — the oracle could not look. */
 export async function checkTask(
   task: SettledTask,
   deps: TaskCheckDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  if (task.outcome !== 'completed' || task.evidenceCid === undefined) {
-    throw new Refusal('a task without an agreed answer is not charged');
-  }
+  if (task.outcome !== 'completed') return await checkFree(task, deps);
+  if (task.evidenceCid === undefined) throw new Refusal('a task without evidence is not charged');
   const evidence = await readDocument(deps.store, task.evidenceCid, parseTaskEvidence, signal);
   const terms = await deps.terms.read(task.sessionId, signal);
   const session = checkFrame(task, evidence, terms);
@@ -61,8 +60,39 @@ export async function checkTask(
   // A router cannot make a majority by naming fewer miners than the owner's policy asks.
   const asked = Math.max(terms.policy.redundancy, commitments.length);
   const agreed = checkVerdict(await judgeAnswers(answers, asked), evidence, terms);
+  checkResult(task, evidence, agreed);
   const usage = usageOf(commitments, answers, agreed, request);
   checkCharge(task, usage, agreed, terms, deps.feeBps);
+}
+
+/** A task that did not complete costs nothing and names no answer. Its leaf is there so that a
+ * contract can be told of its end; nothing of value hangs on which end that is. */
+async function checkFree(
+  task: SettledTask,
+  { chain }: Pick<TaskCheckDeps, 'chain'>,
+): Promise<void> {
+  const { chargeWei, feeWei, payments, resultCid } = task;
+  if (chargeWei !== '0' || feeWei !== '0' || payments.length > 0 || resultCid !== undefined) {
+    throw new Refusal('a task without an agreed answer is not charged');
+  }
+  if ((await chain.readSession(task.sessionId)) === null) {
+    throw new Refusal('the session is not on chain');
+  }
+}
+
+/** The answer that goes on chain must be the one that the client got: the primary's where it agreed,
+ * else the medoid's (nodes/router/outcome.ts). */
+function checkResult(
+  { resultCid }: SettledTask,
+  { primary, verdict, commitments }: TaskEvidence,
+  agreed: readonly Address[],
+): void {
+  const isPrimary = agreed.some((miner) => sameAddress(miner, primary));
+  const miner = isPrimary ? primary : (verdict.medoid ?? '');
+  const answer = commitments.find((commitment) => sameAddress(commitment.miner, miner));
+  if (answer === undefined || answer.resultCid !== resultCid) {
+    throw new Refusal('the answer is not the one that was agreed on');
+  }
 }
 
 /** What evidence, task and policy must have in common. */

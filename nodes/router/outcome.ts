@@ -27,9 +27,11 @@ export interface Conclusion {
   readonly usage: TokenUsage;
 }
 
-/** The end of a run in which nobody committed. */
-export function completionOfNothing(taskId: TaskId, status: RunResult['status']): TaskCompletion {
-  const outcome = status === 'expired' ? 'expired' : 'failed';
+/** The end of a task without an answer. */
+export function completionOfNothing(
+  taskId: TaskId,
+  outcome: Exclude<RunResult['status'], 'committed' | 'abandoned'>,
+): TaskCompletion {
   return { taskId, outcome, paidMiners: [], usage: NO_USAGE };
 }
 
@@ -67,10 +69,12 @@ export function completionOf(
     return { taskId, outcome: 'no-quorum', evidenceCid, paidMiners: [], usage: NO_USAGE };
   }
   const agreed = evidence.commitments.filter((c) => hasAgreed(verdict, c.miner));
+  const answer = agreedCommitment(evidence);
   return {
     taskId,
     outcome: 'completed',
     evidenceCid,
+    ...(answer === null ? {} : { resultCid: answer.resultCid }),
     paidMiners: agreed.map((c) => c.miner).sort(byAddress),
     usage: billedUsage(
       agreed.map((c) => c.usage),

@@ -50,7 +50,9 @@ const says =
 const signs = (byte: string): Behaviour =>
   says({ signed: true, oracle: addressOf(byte), signature: `0x${byte}` });
 const refuses = (...disputed: Hex[]): Behaviour =>
-  says({ signed: false, oracle: addressOf('ff'), reason: 'sums', disputed });
+  says({ signed: false, oracle: addressOf('ff'), reason: 'sums', disputed, missing: [] });
+const lacks = (...missing: Hex[]): Behaviour =>
+  says({ signed: false, oracle: addressOf('ff'), reason: 'gone', disputed: [], missing });
 const breaks = (): ReturnType<Behaviour> => ({ status: 500, body: {} });
 const hangs = (): ReturnType<Behaviour> => null;
 
@@ -127,12 +129,26 @@ test('collectAttestations: does not take a minority of refusals for the verdict'
   assert.notEqual(failure.nonRetryable, true);
 });
 
+test('collectAttestations: content that oracles lack is no refusal, and names the tasks that wait for it', async () => {
+  const { collectAttestations } = await committee([lacks(T1, T2), lacks(T1), signs('01')], 2);
+  const failure = await failureOf(collectAttestations(REQUEST));
+  assert.equal(failure.type, 'NO_QUORUM');
+  assert.notEqual(failure.nonRetryable, true);
+  const [details] = failure.details as [{ missing: string }];
+  assert.equal(details.missing, T1, 'two may sign for the other one');
+});
+
+test('collectAttestations: one oracle without the content does not keep the others from signing', async () => {
+  const { collectAttestations } = await committee([lacks(T1), signs('02'), signs('01')], 2);
+  assert.deepEqual(await collectAttestations(REQUEST), ['0x01', '0x02']);
+});
+
 test('collectAttestations: asks again later when no oracle can be reached', async () => {
   const { collectAttestations } = await committee(['gone', breaks, hangs]);
   const failure = await failureOf(collectAttestations(REQUEST));
   assert.equal(failure.type, 'NO_QUORUM');
   assert.notEqual(failure.nonRetryable, true);
-  assert.deepEqual(failure.details, [{ signed: 0, of: 3, quorum: 3 }]);
+  assert.deepEqual(failure.details, [{ signed: 0, of: 3, quorum: 3, missing: '' }]);
 });
 
 test('scoreEpoch: takes the scores of the first oracle that answers', async () => {

@@ -215,9 +215,21 @@ export async function createNetwork(options: { readonly policy?: SessionPolicy }
       outcome: 'completed',
       requestCid,
       evidenceCid: putJson(changes.evidence?.(evidence) ?? evidence),
+      resultCid: resultOf(answers, paid, medoid),
       ...chargeOf({ usage, pricePerTokenWei: PRICE, miners: paid, feeBps: FEE_BPS }),
     };
     return changes.settled?.(settled) ?? settled;
+  }
+
+  /** The primary's where it agreed, else the medoid's. */
+  function resultOf(
+    answers: readonly Answer[],
+    paid: readonly Address[],
+    medoid: Address | null,
+  ): Cid {
+    const primary = miners[0]?.address as Address;
+    const miner = paid.includes(primary) ? primary : medoid;
+    return answers.find((a) => a.commitment.miner === miner)?.commitment.resultCid ?? '';
   }
 
   async function askVerdict(taskId: Hex, answers: readonly Answer[]): Promise<Address | null> {

@@ -3,10 +3,12 @@ import { beforeEach, describe, test } from 'node:test';
 import { AbiCoder, keccak256, Wallet } from 'ethers';
 import { precommitmentOf } from '../../../adapters/chain/precommitment.js';
 import { recoverSigner, signMessage } from '../../../adapters/chain/sign.js';
+import { encodeJson } from '../../../adapters/ipfs/canonical.js';
+import { digestOf } from '../../../adapters/ipfs/cid.js';
 import type { AttestationAnswer, ErrorBody } from '../../../domain/api.js';
 import { sameAddress, type Address, type Hex } from '../../../domain/ids.js';
 import type { SettlementBatch } from '../../../domain/settlement.js';
-import type { Commitment, SettledTask } from '../../../domain/task.js';
+import type { Commitment, SettledTask, TaskEvidence } from '../../../domain/task.js';
 import type { Verdict } from '../../../domain/verdict.js';
 import {
   createNetwork,
@@ -187,11 +189,44 @@ describe('an oracle refuses a batch, and names the task', () => {
         }),
     ],
     'without evidence': [
-      /without an agreed answer/,
+      /without evidence/,
       () =>
         network.task(undefined, {
           settled: ({ evidenceCid: _, ...task }) => task,
         }),
+    ],
+    'that gives another answer out than was agreed on': [
+      /answer is not the one/,
+      () =>
+        network.task([HONEST, HONEST, UNRELATED], {
+          settled: (task) => ({ ...task, resultCid: resultsOf(task)[2] ?? '' }),
+        }),
+    ],
+    'that gives out the answer of a miner that agreed, but was not the primary': [
+      /answer is not the one/,
+      () =>
+        network.task(undefined, {
+          settled: (task) => ({ ...task, resultCid: resultsOf(task)[1] ?? '' }),
+        }),
+    ],
+    'that gives out no answer at all': [
+      /answer is not the one/,
+      () => network.task(undefined, { settled: ({ resultCid: _, ...task }) => task }),
+    ],
+    'that failed and yet is charged': [
+      /without an agreed answer/,
+      () => network.task(undefined, { settled: (task) => ({ ...task, outcome: 'failed' }) }),
+    ],
+    'that failed and yet names an answer': [
+      /without an agreed answer/,
+      () =>
+        network.task(undefined, {
+          settled: (task) => ({ ...free(task), resultCid: task.requestCid }),
+        }),
+    ],
+    'that failed in a session which is not on chain': [
+      /not on chain/,
+      () => network.task(undefined, { settled: (task) => ({ ...free(task), sessionId: '78' }) }),
     ],
     'whose evidence lacks the keyring that the policy asks for': [
       /not sealed as the policy asks/,
@@ -208,15 +243,6 @@ describe('an oracle refuses a batch, and names the task', () => {
       await refuses(network.batch([good, bad]).batchCid, [bad.taskId], reason);
     });
   }
-
-  test('with a result block that is gone', async () => {
-    const task = await network.task();
-    const evidence = JSON.parse(
-      new TextDecoder().decode(network.blocks.get(task.evidenceCid ?? '')),
-    ) as { commitments: { resultCid: string }[] };
-    network.blocks.delete(evidence.commitments[1]?.resultCid ?? '');
-    await refuses(network.batch([task]).batchCid, [task.taskId], /content was not found/);
-  });
 
   test('with a result that is not the one that was committed to', async () => {
     // The miner precommits to the honest hash, and lays another result where it signs for it.
@@ -246,6 +272,54 @@ describe('an oracle refuses a batch, and names the task', () => {
   });
 });
 
+describe('an oracle that lacks content', () => {
+  test('names the tasks it cannot judge, and disputes none', async () => {
+    const [good, bad] = [await network.task(), await network.task(undefined, { ordinal: 9 })];
+    network.blocks.delete(resultsOf(bad)[1] ?? '');
+    const answer = await attest(network.batch([good, bad]).batchCid);
+    assert.ok(!answer.signed);
+    assert.deepEqual([answer.disputed, answer.missing], [[], [bad.taskId]]);
+  });
+
+  test('still disputes what it can judge', async () => {
+    const gone = await network.task();
+    network.blocks.delete(gone.evidenceCid ?? '');
+    const bad = await network.task(undefined, {
+      ordinal: 9,
+      settled: (task) => ({ ...task, outcome: 'failed' }),
+    });
+    const answer = await attest(network.batch([gone, bad]).batchCid);
+    assert.ok(!answer.signed);
+    assert.deepEqual([answer.disputed, answer.missing], [[bad.taskId], [gone.taskId]]);
+  });
+
+  test('signs once the content is back', async () => {
+    const task = await network.task();
+    const { batchCid } = network.batch([task]);
+    const cid = resultsOf(task)[1] ?? '';
+    const block = network.blocks.get(cid);
+    assert.ok(block);
+    network.blocks.delete(cid);
+    assert.ok(!(await attest(batchCid)).signed);
+    network.blocks.set(cid, block);
+    assert.ok((await attest(batchCid)).signed);
+  });
+});
+
+describe('an oracle signs for tasks that cost nothing', () => {
+  for (const outcome of ['failed', 'expired', 'no-quorum', 'cancelled', 'refused'] as const) {
+    test(`and ended as ${outcome}, with evidence or without`, async () => {
+      const ended = await network.task(undefined, { settled: (t) => free({ ...t, outcome }) });
+      const { evidenceCid: _, ...bare } = {
+        ...ended,
+        ordinal: 1,
+        taskId: `0x${'0b'.repeat(32)}` as Hex,
+      };
+      assert.ok((await attest(network.batch([ended, bare]).batchCid)).signed);
+    });
+  }
+});
+
 describe('an oracle refuses a batch as a whole', () => {
   const changes: Record<string, (batch: SettlementBatch) => SettlementBatch> = {
     'whose payments are not the sum of its tasks': (batch) => ({
@@ -264,12 +338,6 @@ describe('an oracle refuses a batch as a whole', () => {
       await refuses(network.batch([await network.task()], change).batchCid, [], /sums|root/);
     });
   }
-
-  test('that is nowhere to be found', async () => {
-    const { batchCid } = network.batch([await network.task()]);
-    network.blocks.delete(batchCid);
-    await refuses(batchCid, [], /content was not found/);
-  });
 });
 
 describe('an oracle holds to what the owner signed', () => {
@@ -280,10 +348,27 @@ describe('an oracle holds to what the owner signed', () => {
   });
 
   test('another policy than the chain names is refused', async () => {
-    network.chain.policyHash = `0x${'00'.repeat(32)}`;
+    const dearer = encodeJson({ ...POLICY, model: 'another' });
+    network.chain.policyHash = digestOf(network.put(dearer));
     const task = await network.task();
-    await refuses(network.batch([task]).batchCid, [task.taskId], /content was not found/);
+    await refuses(network.batch([task]).batchCid, [task.taskId], /no price/);
   });
+
+  test('and to what the owner changed it to, from the next batch on', async () => {
+    const task = await network.task();
+    const { batchCid } = network.batch([task]);
+    assert.ok((await attest(batchCid)).signed);
+    const tighter = encodeJson({ ...POLICY, priceCeilingWei: '2' });
+    network.chain.policyHash = digestOf(network.put(tighter));
+    await refuses(batchCid, [task.taskId], /above the ceiling/);
+  });
+});
+
+test('a batch that is not found is an error, never a refusal', async () => {
+  const { batchCid } = network.batch([await network.task()]);
+  network.blocks.delete(batchCid);
+  const body = await network.post<ErrorBody>('/v1/attest', { kind: 'settle', batchCid });
+  assert.equal(body.error.code, 'CONTENT_MISSING');
 });
 
 test('an unreachable chain is an error, never a refusal', async () => {
@@ -371,6 +456,19 @@ async function refuses(batchCid: string, disputed: readonly Hex[], reason: RegEx
   assert.equal(answer.signed, false, JSON.stringify(answer));
   assert.deepEqual(answer.disputed, disputed, answer.reason);
   assert.match(answer.reason.replace(/^task 0x\w+: /, ''), reason);
+}
+
+/** The same task, ended without an answer, or as it says. */
+function free({ resultCid: _, ...task }: SettledTask): SettledTask {
+  const outcome = task.outcome === 'completed' ? 'failed' : task.outcome;
+  return { ...task, outcome, chargeWei: '0', feeWei: '0', payments: [] };
+}
+
+/** CIDs of the miners' results, in the order of the miners. */
+function resultsOf(task: SettledTask): string[] {
+  const bytes = network.blocks.get(task.evidenceCid ?? '');
+  const { commitments } = JSON.parse(new TextDecoder().decode(bytes)) as TaskEvidence;
+  return commitments.map(({ resultCid }) => resultCid);
 }
 
 function minerAt(index: number): Wallet {
