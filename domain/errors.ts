@@ -49,6 +49,7 @@ export const ERRORS = {
     'caller',
     'the answer to the task has begun, so it is finished and billed',
   ),
+  TASK_CANCELLED: entry(409, 'caller', 'the task was cancelled'),
   TASK_NOT_SETTLED: entry(409, 'caller', 'the task is not settled on chain'),
   IDEMPOTENCY_CONFLICT: entry(409, 'caller', 'the idempotency key was used for another request'),
   AMOUNT_INVALID: entry(400, 'caller', 'the amount is not valid'),

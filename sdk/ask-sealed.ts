@@ -30,8 +30,8 @@ type Ended = Extract<TaskStreamEvent, { type: 'ended' }>;
 const NO_USAGE: TokenUsage = { promptTokens: 0, completionTokens: 0 };
 const OUTCOME_ERRORS: Readonly<Partial<Record<TaskOutcome, ErrorCode>>> = {
   expired: 'MINER_TIMEOUT',
-  refused: 'BUDGET_EXHAUSTED',
-  cancelled: 'SESSION_NOT_OPEN',
+  refused: 'MINER_FAILED',
+  cancelled: 'TASK_CANCELLED',
   failed: 'MINER_FAILED',
   disputed: 'ATTESTATION_REFUSED',
 };

@@ -19,6 +19,9 @@ const SPARE_FRAMES = 64;
 /** Sealed base64 of one token is far below this; it bounds what a task may hold in memory. */
 const MAX_FRAME_CHARS_PER_TOKEN = 1_024;
 
+/** What a miner may say of its failure; anything else is a failure. */
+const FAIL_CODES = ['BACKEND_FAILED', 'RATE_LIMITED'] as const;
+
 /** Facts of the task that the checks need. */
 export interface AssignmentFacts {
   readonly sessionId: SessionId;
@@ -30,6 +33,7 @@ export interface AssignmentFacts {
 
 /** Told to the task, synchronously. */
 export interface AssignmentHooks {
+  onAcked(assignment: Assignment): void;
   onFrame(assignment: Assignment, frame: Frame): void;
   onPrecommitted(assignment: Assignment): void;
   onCommitted(assignment: Assignment): void;
@@ -47,10 +51,14 @@ export class Assignment implements TaskListener {
   commitment: Commitment | null = null;
   /** The block at `commitment.resultCid`. */
   result: Uint8Array = new Uint8Array();
+  firstFrameAt: number | null = null;
+  precommittedAt = 0;
   committedAt = 0;
   /** Of the last sign of progress: the assignment itself, the ack, each frame. */
   progressAt = Date.now();
   isStreamEnded = false;
+  /** It said that it would not, before there was anything of an answer. */
+  isDeclined = false;
   /** The connection was lost, which is no fault of the answer. */
   isDisconnected = false;
 
@@ -111,7 +119,7 @@ export class Assignment implements TaskListener {
         this.#expect(this.state === 'Assigned', 'one ack');
         this.state = 'Acked';
         this.progressAt = Date.now();
-        return;
+        return this.#hooks.onAcked(this);
       case 'frame':
         return this.#acceptFrame(message.frame);
       case 'precommit':
@@ -119,7 +127,8 @@ export class Assignment implements TaskListener {
       case 'commit':
         return this.#acceptCommit(message.commitment, message.result);
       case 'fail':
-        return this.fail(message.code === 'BACKEND_FAILED' ? 'BACKEND_FAILED' : 'MINER_FAILED');
+        this.isDeclined = this.#frames === 0 && this.precommitment === null;
+        return this.fail(FAIL_CODES.find((code) => code === message.code) ?? 'MINER_FAILED');
     }
   }
 
@@ -136,6 +145,7 @@ export class Assignment implements TaskListener {
     this.#expect(isWithinBounds, 'no more frames than tokens');
     this.isStreamEnded = frame.isLast;
     this.progressAt = Date.now();
+    this.firstFrameAt ??= this.progressAt;
     this.#hooks.onFrame(this, frame);
   }
 
@@ -144,6 +154,7 @@ export class Assignment implements TaskListener {
     this.#expect(!this.isPrimary || this.isStreamEnded, 'the whole stream before');
     this.#expectMine(precommitment);
     this.precommitment = precommitment;
+    this.precommittedAt = Date.now();
     this.state = 'Precommitted';
     this.#hooks.onPrecommitted(this);
   }

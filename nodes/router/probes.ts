@@ -66,7 +66,6 @@ async function runProbe(
       sessionId,
       taskId: probe.id,
       seed: probe.seed,
-      body: { request: await sealer.seal(encodeJson(probe.request), true) },
       maxTokens: probe.request.maxTokens,
       redundancy: connected.length,
       quorum: 1,
@@ -89,13 +88,14 @@ async function runProbe(
       onPrimary: () => undefined,
       onFrame: () => undefined,
       onAnswer: () => undefined,
+      onFault: () => undefined,
     },
   );
-  const cancel = () => run.cancel();
-  signal.addEventListener('abort', cancel);
-  run.start();
+  const abandon = () => run.abandon();
+  signal.addEventListener('abort', abandon);
+  run.start({ request: await sealer.seal(encodeJson(probe.request), true) });
   const { answers } = await run.done;
-  signal.removeEventListener('abort', cancel);
+  signal.removeEventListener('abort', abandon);
   const checked = await Promise.all(answers.map((a) => probeAnswer(probe, a, channel)));
   return checked.filter((answer) => answer !== null);
 }

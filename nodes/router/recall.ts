@@ -9,6 +9,8 @@ import { persist } from './retry.js';
 
 /** A task that the workflow knows. */
 export interface Recorded {
+  /** Number of the task in its session. */
+  readonly ordinal: number;
   readonly requestCid: Cid;
   /** Set when the workflow knew it before, and that it has ended. */
   readonly ended: TaskOutcome | null;

@@ -5,6 +5,7 @@
 import { EngineError, ERRORS, findEngineError } from '../../domain/errors.js';
 import type { TaskId } from '../../domain/ids.js';
 import type { LeaseInput } from '../../domain/lease.js';
+import type { TaskState } from '../../domain/task.js';
 import type { Conclusion } from './outcome.js';
 import {
   TaskService,
@@ -82,6 +83,29 @@ export class SessionHost {
     if (this.#isDraining) throw new EngineError('ROUTER_LEASE_LOST');
     this.#service.requireMiners();
     return this.#keep(taskId, fingerprint, (stream) => this.#service.run(stream, request));
+  }
+
+  /** Ends a task whose answer has not begun, and waits until that is recorded.
+   * @returns false where no such task is under way here.
+   * @throws TASK_UNDER_WAY — something of the answer is out already.
+   * @throws EngineError — the task was not recorded at all. */
+  async cancel(taskId: TaskId): Promise<boolean> {
+    const task = this.#open.has(taskId) ? this.#tasks.get(taskId) : undefined;
+    if (task === undefined) return false;
+    // One that is past its run is on the way to its record.
+    if (this.#service.cancel(taskId) !== true) throw new EngineError('TASK_UNDER_WAY', { taskId });
+    await task.conclusion;
+    return true;
+  }
+
+  /** Ends every task whose answer has not begun. */
+  cancelAll(): void {
+    for (const taskId of this.#open) this.#service.cancel(taskId);
+  }
+
+  /** How far a task under way is; `null` where this router has no such task. */
+  stateOf(taskId: TaskId): TaskState | null {
+    return this.#service.stateOf(taskId);
   }
 
   /** Takes nothing new, and gives running tasks until the deadline; what is left stays open in the

@@ -78,6 +78,11 @@ export class Sessions {
     return [...this.#hosts.values()];
   }
 
+  /** A session that this router serves now. */
+  find(sessionId: SessionId): SessionHost | undefined {
+    return this.#hosts.get(sessionId);
+  }
+
   /** Finds the session of a request.
    * @throws SESSION_NOT_FOUND — it was never opened.
    * @throws SESSION_NOT_OPEN — it takes no requests in its state.

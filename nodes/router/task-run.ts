@@ -2,12 +2,18 @@
  * One task over several miners: Queued · Assigned · Acked · Precommitted · Committed · Ended. All
  * precommit before any reveals, so copying an answer is of no use; a miner that fails before the
  * reveal is replaced, after it nobody is. Sessions and health probes run through here alike.
+ *
+ * Every state has its deadline. Queued: `firstTokenMs` for enough miners to be there. Assigned, and
+ * Acked as the primary: `firstTokenMs` from one sign of progress to the next. Acked as another: as
+ * long again as the quickest took to precommit. Precommitted: COMMIT_MS. Committed by a majority:
+ * COMMIT_GRACE_MS for the rest. Over all of them: the task's own time.
  */
 import type { SigningDomain } from '../../domain/attestation.js';
 import type { ErrorCode } from '../../domain/errors.js';
 import type { Address, SessionId, TaskId } from '../../domain/ids.js';
 import type { Frame } from '../../domain/sealing.js';
 import type { Commitment, Precommitment, TaskState } from '../../domain/task.js';
+import type { AssignedTask } from '../../domain/wire.js';
 import { Assignment } from './assignment.js';
 import type { CryptoPool } from './crypto-pool.js';
 import type { MinerLink } from './socket.js';
@@ -19,13 +25,13 @@ const STRAGGLER_MS = 2_000;
 /** Once a majority has committed to one result, the others get this long. */
 const COMMIT_GRACE_MS = 500;
 const COMMIT_MS = 10_000;
+/** States in which a miner that fails is replaced. */
+const BEFORE_REVEAL: ReadonlySet<TaskState> = new Set(['Queued', 'Assigned', 'Acked']);
 
 export interface RunPlan {
   readonly sessionId: SessionId;
   readonly taskId: TaskId;
   readonly seed: number;
-  /** The request as a frame, or at rest. */
-  readonly body: { readonly request: Frame | null; readonly atRest?: string };
   readonly maxTokens: number;
   /** Miners that work on it at a time. */
   readonly redundancy: number;
@@ -39,6 +45,9 @@ export interface RunPlan {
   /** Without an ack, a first frame or a further frame for so long, a miner is replaced. */
   readonly firstTokenMs: number;
 }
+
+/** The request as a frame, or at rest. */
+export type RunBody = Pick<AssignedTask, 'request' | 'atRest'>;
 
 export interface RunPort {
   readonly signingDomain: SigningDomain;
@@ -54,6 +63,8 @@ export interface RunPort {
   onFrame(author: Address, frame: Frame): void;
   /** A commitment that passed all checks, as soon as it did. */
   onAnswer(answer: Answer): void;
+  /** A miner failed its part, or was given up for being late. */
+  onFault(miner: Address, code: ErrorCode): void;
 }
 
 /** What one miner committed to. */
@@ -62,11 +73,17 @@ export interface Answer {
   readonly precommitment: Precommitment;
   readonly commitment: Commitment;
   readonly result: Uint8Array;
+  /** From the assignment to the commitment. */
   readonly elapsedMs: number;
+  /** From the assignment to the precommitment, when the answer was whole. */
+  readonly answeredMs: number;
+  /** From the assignment to the first frame; `null` where nothing was streamed. */
+  readonly firstFrameMs: number | null;
 }
 
 export interface RunResult {
-  readonly status: 'committed' | 'expired' | 'failed' | 'cancelled';
+  /** `refused`: every miner that was asked declined. `abandoned`: another router goes on with it. */
+  readonly status: 'committed' | 'expired' | 'refused' | 'failed' | 'cancelled' | 'abandoned';
   /** In the order in which they were asked. */
   readonly answers: readonly Answer[];
   readonly primary: Address | null;
@@ -81,16 +98,22 @@ export class TaskRun {
 
   readonly #plan: RunPlan;
   readonly #port: RunPort;
+  #body: RunBody = { request: null };
   readonly #assignments: Assignment[] = [];
   readonly #asked = new Set<string>();
   readonly #askedAgain = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #startedAt = Date.now();
+  #startedAt = Date.now();
   readonly #resolve: (result: RunResult) => void;
   #stopListening: () => void = () => undefined;
   #primary: Address | null = null;
   #isWaitingForMiners = false;
+  #isStarted = false;
+  /** Something of an answer is out: what comes now is finished and billed. */
+  #hasBegun = false;
   #hasMajority = false;
+  /** What the quickest miner took, from the assignment to its precommitment. */
+  #quickestMs = Number.POSITIVE_INFINITY;
 
   constructor(plan: RunPlan, port: RunPort) {
     this.#plan = plan;
@@ -102,25 +125,41 @@ export class TaskRun {
     this.#resolve = resolve;
   }
 
-  /** Asks the first miners. Called once. */
-  start(): void {
-    this.state = 'Assigned';
+  /** Asks the first miners. Called once; a run that was ended before stays ended. */
+  start(body: RunBody): void {
+    if (this.state === 'Ended') return;
+    this.#body = body;
+    this.#isStarted = true;
+    this.#startedAt = Date.now();
     this.#stopListening = this.#port.onConnected(() => this.#fill());
     this.#after(this.#plan.deadlineMs * PRECOMMIT_SHARE, () => this.#closePrecommits());
     this.#after(this.#plan.deadlineMs, () => this.#conclude());
     this.#fill();
   }
 
-  /** Ends the task without a result; the miners are told. */
-  cancel(): void {
+  /** Ends the task, unless something of its answer is out; the miners are told.
+   * @returns whether it did. */
+  cancel(): boolean {
+    if (this.#hasBegun || this.state === 'Ended') return false;
     this.#end('cancelled', null);
+    return true;
+  }
+
+  /** Ends the task before anybody is asked: there is nothing to ask. */
+  fail(): void {
+    this.#end('failed', null);
+  }
+
+  /** Stops without an end of the task; the miners are told. */
+  abandon(): void {
+    this.#end('abandoned', null);
   }
 
   get #alive(): Assignment[] {
     return this.#assignments.filter((a) => a.isAlive);
   }
   get #takesMiners(): boolean {
-    return this.state === 'Assigned' || this.state === 'Acked';
+    return this.#isStarted && BEFORE_REVEAL.has(this.state);
   }
 
   #fill(): void {
@@ -134,19 +173,27 @@ export class TaskRun {
   }
 
   #ask(link: MinerLink): void {
-    const { sessionId, taskId, seed, body, maxTokens, deadlineMs, hasPrimary } = this.#plan;
+    const { sessionId, taskId, seed, maxTokens, deadlineMs, hasPrimary } = this.#plan;
     const isPrimary = hasPrimary && !this.#alive.some((a) => a.isPrimary);
     const { signingDomain, crypto } = this.#port;
     const facts = { sessionId, taskId, maxTokens, signingDomain, crypto };
     const assignment = new Assignment(link, isPrimary, facts, {
+      onAcked: () => {
+        if (this.state === 'Assigned') this.state = 'Acked';
+      },
       onFrame: (a, frame) => {
-        this.state = 'Acked';
+        this.#hasBegun = true;
         this.#port.onFrame(a.miner, frame);
       },
-      onPrecommitted: () => this.#checkPrecommits(),
+      onPrecommitted: (a) => {
+        this.#hasBegun = true;
+        this.#quickestMs = Math.min(this.#quickestMs, a.precommittedAt - a.askedAt);
+        this.#checkPrecommits();
+      },
       onCommitted: (a) => this.#checkCommits(a),
       onFailed: (a) => this.#onFailed(a),
     });
+    if (this.state === 'Queued') this.state = 'Assigned';
     this.#asked.add(link.address.toLowerCase());
     this.#assignments.push(assignment);
     if (isPrimary) {
@@ -157,7 +204,7 @@ export class TaskRun {
     link.listen(taskId, assignment);
     link.send({
       type: 'assign',
-      task: { sessionId, taskId, ...body, seed, isPrimary, deadlineMs: Math.round(leftMs) },
+      task: { sessionId, taskId, ...this.#body, seed, isPrimary, deadlineMs: Math.round(leftMs) },
     });
     this.#watchProgress(assignment, this.#plan.firstTokenMs);
   }
@@ -165,13 +212,22 @@ export class TaskRun {
   /** One timer an assignment: it looks whether there was progress, and comes back when that is due. */
   #watchProgress(assignment: Assignment, inMs: number): void {
     this.#after(inMs, () => {
-      const { state, isPrimary, isStreamEnded, progressAt } = assignment;
-      const isDue = state === 'Assigned' || (state === 'Acked' && isPrimary && !isStreamEnded);
-      if (!isDue) return;
-      const leftMs = progressAt + this.#plan.firstTokenMs - Date.now();
-      if (leftMs > 0) this.#watchProgress(assignment, leftMs);
+      const { state } = assignment;
+      // Once there is a majority, all that are late have a deadline together.
+      if ((state !== 'Assigned' && state !== 'Acked') || this.#hasMajority) return;
+      const { firstTokenMs } = this.#plan;
+      const leftMs = this.#dueAt(assignment) - Date.now();
+      if (leftMs > 0) this.#watchProgress(assignment, Math.min(leftMs, firstTokenMs));
       else this.#drop(assignment, 'MINER_TIMEOUT');
     });
+  }
+
+  /** When a miner is given up that does not go on. */
+  #dueAt({ state, isPrimary, progressAt, askedAt }: Assignment): number {
+    const { firstTokenMs } = this.#plan;
+    if (state === 'Assigned' || isPrimary) return progressAt + firstTokenMs;
+    // Nobody sees the others at work, so they are measured by whoever was done first.
+    return askedAt + this.#quickestMs + Math.max(firstTokenMs, this.#quickestMs);
   }
 
   #drop(assignment: Assignment, code: ErrorCode): void {
@@ -180,16 +236,24 @@ export class TaskRun {
   }
 
   #awaitMiners(): void {
-    if (!this.#port.mayCome(this.#asked)) return this.#end('failed', null);
+    if (!this.#port.mayCome(this.#asked)) return this.#endUnserved();
     if (this.#isWaitingForMiners) return;
     this.#isWaitingForMiners = true;
     this.#after(this.#plan.firstTokenMs, () => {
       this.#isWaitingForMiners = false;
-      if (this.#takesMiners && this.#alive.length < this.#plan.quorum) this.#end('failed', null);
+      if (this.#takesMiners && this.#alive.length < this.#plan.quorum) this.#endUnserved();
     });
   }
 
+  /** Too few miners are left for a majority, and no more will come. */
+  #endUnserved(): void {
+    const hasAsked = this.#assignments.length > 0;
+    const isRefused = hasAsked && this.#assignments.every((a) => a.isDeclined);
+    this.#end(isRefused ? 'refused' : 'failed', null);
+  }
+
   #onFailed(failed: Assignment): void {
+    if (this.state !== 'Ended') this.#blame(failed);
     if (this.#takesMiners) {
       // A miner that lost its connection may come back, and is asked once more then.
       const key = failed.miner.toLowerCase();
@@ -200,6 +264,13 @@ export class TaskRun {
       this.#fill();
       this.#checkPrecommits();
     } else if (this.state === 'Precommitted') this.#checkCommits();
+  }
+
+  /** A busy miner, or one that was let go, is not at fault. */
+  #blame({ miner, failure }: Assignment): void {
+    const isFault =
+      failure !== null && failure !== 'RATE_LIMITED' && failure !== 'ROUTER_LEASE_LOST';
+    if (isFault) this.#port.onFault(miner, failure);
   }
 
   #checkPrecommits(): void {
@@ -263,6 +334,7 @@ export class TaskRun {
     const answers = this.#assignments.filter((a) => a.state === 'Committed').map(answerOf);
     for (const open of this.#alive.filter((a) => a.state !== 'Committed')) {
       this.#drop(open, 'MINER_TIMEOUT');
+      if (status === 'expired') this.#blame(open);
     }
     const firstFailure = this.#assignments.find((a) => a.failure !== null)?.failure;
     this.#resolve({
@@ -283,7 +355,15 @@ export class TaskRun {
 }
 
 function answerOf(assignment: Assignment): Answer {
-  const { miner, precommitment, commitment, result, committedAt, askedAt } = assignment;
+  const { miner, precommitment, commitment, result, askedAt } = assignment;
   if (precommitment === null || commitment === null) throw new TypeError('not committed');
-  return { miner, precommitment, commitment, result, elapsedMs: committedAt - askedAt };
+  return {
+    miner,
+    precommitment,
+    commitment,
+    result,
+    elapsedMs: assignment.committedAt - askedAt,
+    answeredMs: assignment.precommittedAt - askedAt,
+    firstFrameMs: assignment.firstFrameAt === null ? null : assignment.firstFrameAt - askedAt,
+  };
 }

@@ -12,7 +12,7 @@ import type { Address, Cid, TaskId } from '../../domain/ids.js';
 import type { CompleteAnswer, LeaseInput, OpenTask, SubmitAnswer } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
 import type { Frame } from '../../domain/sealing.js';
-import type { TaskCompletion, TaskEvidence, TaskSubmission } from '../../domain/task.js';
+import type { TaskCompletion, TaskEvidence, TaskState, TaskSubmission } from '../../domain/task.js';
 import type { SessionGrant } from '../../domain/wire.js';
 import { Batcher, UpdateLane } from './batcher.js';
 import type { CryptoPool } from './crypto-pool.js';
@@ -30,7 +30,7 @@ import {
 } from './outcome.js';
 import { recall, type Recorded } from './recall.js';
 import { persist } from './retry.js';
-import { TaskRun, type RunPlan, type RunResult } from './task-run.js';
+import { TaskRun, type RunResult } from './task-run.js';
 import type { TaskStream } from './task-stream.js';
 
 /** On top of a task's own time, for its evidence to reach IPFS. */
@@ -73,6 +73,16 @@ export interface TaskRequest {
 
 type Bounds = Pick<TaskSubmission, 'maxPromptTokens' | 'maxTokens' | 'seed'>;
 
+/** A task whose miners are done with it. */
+interface RanTask {
+  readonly taskId: TaskId;
+  readonly bounds: Bounds;
+  readonly result: RunResult;
+  readonly recorded: Recorded;
+  /** Of the results, which must be at rest before the end is recorded. */
+  readonly pins: readonly Promise<unknown>[];
+}
+
 /** The tasks of one session, each served on its own. */
 export class TaskService {
   readonly #lease: LeaseInput;
@@ -82,7 +92,7 @@ export class TaskService {
   readonly #lost = new AbortController();
   readonly #submissions: Batcher<TaskSubmission, SubmitAnswer>;
   readonly #completions: Batcher<TaskCompletion, CompleteAnswer>;
-  readonly #runs = new Set<TaskRun>();
+  readonly #runs = new Map<TaskId, TaskRun>();
   /** After a refusal the record comes first again, until a task is accepted: an exhausted session
    * must not get first tokens for nothing. */
   #isStrained = false;
@@ -110,38 +120,49 @@ export class TaskService {
   /** Serves a new request; its events go to `stream`.
    * @throws EngineError — it was not recorded, so it may be sent again. */
   async run(stream: TaskStream, request: TaskRequest): Promise<Conclusion> {
-    const bounds = { ...request, seed: seedOf(request.taskId) };
-    const body = { request: request.frame };
-    const recorded = this.#isStrained ? await this.#record(request, bounds.seed) : null;
-    return this.#serve(stream, request.taskId, bounds, body, async () => {
-      return recorded ?? this.#record(request, bounds.seed);
+    const { taskId } = request;
+    const bounds = { ...request, seed: seedOf(taskId) };
+    return this.#serve(stream, taskId, bounds, async (run) => {
+      const body = { request: request.frame };
+      if (!this.#isStrained) {
+        run.start(body);
+        return this.#record(request, bounds.seed);
+      }
+      const recorded = await this.#record(request, bounds.seed);
+      if (recorded.ended === null) run.start(body);
+      return recorded;
     });
   }
 
   /** Serves a task again that another router had accepted, from its request at rest. */
   async resume(stream: TaskStream, task: OpenTask): Promise<Conclusion> {
-    const { taskId, requestCid } = task;
-    const deadline = AbortSignal.any([this.#lost.signal, AbortSignal.timeout(this.#taskMs)]);
-    let block: Uint8Array;
-    try {
-      block = await persist(
-        (signal) => this.#deps.blockStore.get(requestCid, { signal }),
-        deadline,
-      );
-    } catch (error) {
-      if (this.#lost.signal.aborted) throw error;
+    const { taskId, requestCid, ordinal } = task;
+    return this.#serve(stream, taskId, task, async (run) => {
+      const block = await this.#readRequest(task, run);
       // Accepted, but its content never came to rest: the session gets its money back.
-      this.#deps.log('error', 'request of an open task missing', { taskId });
-      return this.#finish(stream, completionOfNothing(taskId, 'failed'), null, requestCid, null);
-    }
-    const body = { request: null, atRest: Buffer.from(block).toString('base64') };
-    return this.#serve(stream, taskId, task, body, async () => ({ requestCid, ended: null }));
+      if (block === null) run.fail();
+      else run.start({ request: null, atRest: Buffer.from(block).toString('base64') });
+      return { ordinal, requestCid, ended: null };
+    });
+  }
+
+  /** Ends a task as `cancelled` unless something of its answer is out.
+   * @returns whether it does; `null` where no such task is under way. */
+  cancel(taskId: TaskId): boolean | null {
+    return this.#runs.get(taskId)?.cancel() ?? null;
+  }
+
+  /** How far a task under way is. */
+  stateOf(taskId: TaskId): TaskState | null {
+    const state = this.#runs.get(taskId)?.state ?? null;
+    // The miners have done their part, and the record is on its way.
+    return state === 'Ended' ? 'Committed' : state;
   }
 
   /** Stops everything: what is not recorded stays open in the workflow, for the next router. */
   abort(): void {
     this.#lost.abort();
-    for (const run of this.#runs) run.cancel();
+    for (const run of this.#runs.values()) run.abandon();
   }
 
   get #quorum(): number {
@@ -152,55 +173,55 @@ export class TaskService {
     return this.#lease.policy.taskSeconds * 1_000;
   }
 
+  /** @param begin - starts the run, or ends it, and says what the workflow knows of the task. */
   async #serve(
     stream: TaskStream,
     taskId: TaskId,
     bounds: Bounds,
-    body: RunPlan['body'],
-    record: () => Promise<Recorded>,
+    begin: (run: TaskRun) => Promise<Recorded>,
   ): Promise<Conclusion> {
     const pins: Promise<unknown>[] = [];
-    const run = this.#start(stream, taskId, bounds, body, pins);
-    const recorded = record();
-    recorded.then(
-      ({ ended }) => ended !== null && run.cancel(),
-      () => run.cancel(),
-    );
-    const result = await run.done;
-    const { requestCid, ended } = await recorded;
-    if (ended !== null) return this.#recall(stream, taskId);
-    if (result.status === 'cancelled') throw new EngineError('ROUTER_LEASE_LOST', { taskId });
-    if (result.status !== 'committed') {
-      const completion = completionOfNothing(taskId, result.status);
-      return this.#finish(stream, completion, null, requestCid, result.primary);
+    const run = this.#plan(stream, taskId, bounds, pins);
+    this.#runs.set(taskId, run);
+    try {
+      const recording = begin(run);
+      recording.then(
+        ({ ended }) => ended !== null && run.abandon(),
+        () => run.abandon(),
+      );
+      const result = await run.done;
+      const recorded = await recording;
+      return await this.#end(stream, { taskId, bounds, result, recorded, pins });
+    } finally {
+      this.#runs.delete(taskId);
     }
-    const evidence = await this.#weigh(taskId, bounds, requestCid, result);
+  }
+
+  async #end(stream: TaskStream, task: RanTask): Promise<Conclusion> {
+    const { taskId, bounds, result, recorded, pins } = task;
+    const { status, primary } = result;
+    if (recorded.ended !== null) return this.#recall(stream, taskId);
+    if (status === 'abandoned') throw new EngineError('ROUTER_LEASE_LOST', { taskId });
+    const evidence = status === 'committed' ? await this.#weigh(task) : null;
     if (evidence === null) {
-      const completion = completionOfNothing(taskId, 'failed');
-      return this.#finish(stream, completion, null, requestCid, result.primary);
+      const outcome = status === 'committed' ? 'failed' : status;
+      return this.#finish(stream, completionOfNothing(taskId, outcome), null, recorded, primary);
     }
     const [evidenceCid] = await Promise.all([
       persist((signal) => putJson(this.#deps.blockStore, evidence, { signal }), this.#pinning()),
       ...pins,
     ]);
     const completion = completionOf(evidence, evidenceCid, bounds);
-    return this.#finish(stream, completion, evidence, requestCid, result.primary);
+    return this.#finish(stream, completion, evidence, recorded, primary);
   }
 
-  #start(
-    stream: TaskStream,
-    taskId: TaskId,
-    bounds: Bounds,
-    body: RunPlan['body'],
-    pins: Promise<unknown>[],
-  ): TaskRun {
+  #plan(stream: TaskStream, taskId: TaskId, bounds: Bounds, pins: Promise<unknown>[]): TaskRun {
     const { hub, signingDomain, crypto, firstTokenMs } = this.#deps;
     const { sessionId, policy } = this.#lease;
     const plan = {
       sessionId,
       taskId,
       seed: bounds.seed,
-      body,
       maxTokens: bounds.maxTokens,
       redundancy: policy.redundancy,
       quorum: this.#quorum,
@@ -209,7 +230,7 @@ export class TaskService {
       deadlineMs: this.#taskMs,
       firstTokenMs,
     };
-    const run = new TaskRun(plan, {
+    return new TaskRun(plan, {
       signingDomain,
       crypto,
       next: (asked) => {
@@ -229,11 +250,22 @@ export class TaskService {
         pin.catch(() => undefined);
         pins.push(pin);
       },
+      onFault: () => undefined,
     });
-    this.#runs.add(run);
-    void run.done.then(() => this.#runs.delete(run));
-    run.start();
-    return run;
+  }
+
+  /** @returns `null` when it is not at rest, or not in time; or when the task was ended meanwhile. */
+  async #readRequest({ taskId, requestCid }: OpenTask, run: TaskRun): Promise<Uint8Array | null> {
+    const deadline = AbortSignal.any([this.#lost.signal, AbortSignal.timeout(this.#taskMs)]);
+    const { blockStore } = this.#deps;
+    const reading = persist((signal) => blockStore.get(requestCid, { signal }), deadline);
+    try {
+      return await Promise.race([reading, run.done.then(() => null)]);
+    } catch (error) {
+      if (this.#lost.signal.aborted) throw error;
+      this.#deps.log('error', 'request of an open task missing', { taskId });
+      return null;
+    }
   }
 
   /** Makes the request durable: pinned, and known to the workflow. */
@@ -254,7 +286,7 @@ export class TaskService {
       throw new EngineError(isErrorCode(answer.refused) ? answer.refused : 'BUDGET_EXHAUSTED');
     }
     this.#isStrained = false;
-    return { requestCid, ended: answer.ended };
+    return { ordinal: answer.ordinal, requestCid, ended: answer.ended };
   }
 
   /** @throws IDEMPOTENCY_CONFLICT — the task that the workflow knows is another request. */
@@ -264,19 +296,16 @@ export class TaskService {
   ): Promise<Recorded> {
     const record = await this.#deps.gateway.task(this.#lease.sessionId, taskId);
     if (record === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
-    const { requestCid, outcome } = record;
+    const { ordinal, requestCid, outcome } = record;
     const block = await this.#deps.blockStore.get(requestCid, { signal: this.#pinning() });
     if (!(await isSame(block))) throw new EngineError('IDEMPOTENCY_CONFLICT', { taskId });
-    return { requestCid, ended: outcome };
+    return { ordinal, requestCid, ended: outcome };
   }
 
   /** @returns `null` when the answers differ and no oracle could be reached in time. */
-  async #weigh(
-    taskId: TaskId,
-    bounds: Bounds,
-    requestCid: Cid,
-    result: RunResult,
-  ): Promise<TaskEvidence | null> {
+  async #weigh(task: RanTask): Promise<TaskEvidence | null> {
+    const { taskId, bounds, result } = task;
+    const { requestCid } = task.recorded;
     const { sessionId, policy, keyring } = this.#lease;
     const request = {
       sessionId,
@@ -321,13 +350,18 @@ export class TaskService {
     stream: TaskStream,
     completion: TaskCompletion,
     evidence: TaskEvidence | null,
-    requestCid: Cid,
+    { ordinal, requestCid }: Recorded,
     streamed: Address | null,
   ): Promise<Conclusion> {
     const answer = await this.#completions.add(completion);
     // The first recorded end counts: the workflow may have closed the task meanwhile.
     if (answer.outcome !== completion.outcome) {
       return this.#recall(stream, completion.taskId);
+    }
+    const { taskId, outcome, evidenceCid = null } = completion;
+    for (const { miner } of evidence?.commitments ?? []) {
+      const ended = { type: 'ended', taskId, outcome, ordinal, evidenceCid } as const;
+      this.#deps.hub.find(miner)?.send(ended);
     }
     const conclusion = conclude(completion, requestCid, evidence);
     stream.push(endOf(conclusion, streamed));

@@ -169,8 +169,8 @@ const OUTCOME_ERRORS: Readonly<Record<TaskOutcome, ErrorCode>> = {
   completed: 'CONTENT_MISSING',
   'no-quorum': 'NO_QUORUM',
   expired: 'MINER_TIMEOUT',
-  refused: 'BUDGET_EXHAUSTED',
-  cancelled: 'SESSION_NOT_OPEN',
+  refused: 'MINER_FAILED',
+  cancelled: 'TASK_CANCELLED',
   failed: 'MINER_FAILED',
   disputed: 'ATTESTATION_REFUSED',
 };

@@ -1,12 +1,14 @@
 /** `/api/v1/sessions/:id/tasks`: requests that the client has sealed, and the record of tasks. */
 import { createHash } from 'node:crypto';
+import type { Context } from 'hono';
 import { z } from 'zod';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import { MAX_BLOCK_BYTES } from '../../../adapters/ipfs/block-store.js';
 import { EngineError } from '../../../domain/errors.js';
-import { parseSessionId, type TaskId } from '../../../domain/ids.js';
+import { parseSessionId, type SessionId, type TaskId } from '../../../domain/ids.js';
+import type { TaskRecord } from '../../../domain/lease.js';
 import type { SealedTaskRequest } from '../../../domain/wire.js';
-import type { AppDeps, RouterApp } from '../app.js';
+import type { AppDeps, AppEnv, RouterApp } from '../app.js';
 import { authorise } from '../auth.js';
 import { readJson } from '../body.js';
 import type { ServedTask, SessionHost } from '../session-host.js';
@@ -43,23 +45,52 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
   app.get('/api/v1/sessions/:id/tasks', async (c) => {
     const sessionId = parseSessionId(c.req.param('id'));
     authorise(c.get('apiKey'), sessionId);
-    return c.json(await gateway.tasks(sessionId));
+    const host = deps.sessions.find(sessionId);
+    return c.json((await gateway.tasks(sessionId)).map((record) => withState(record, host)));
   });
 
   app.get('/api/v1/sessions/:id/tasks/:taskId', async (c) => {
-    const sessionId = parseSessionId(c.req.param('id'));
-    authorise(c.get('apiKey'), sessionId);
-    const taskId = c.req.param('taskId').toLowerCase();
-    if (!/^0x[0-9a-f]{64}$/.test(taskId)) {
-      throw new EngineError('REQUEST_INVALID', {
-        field: 'taskId',
-        expected: '0x and 64 hex digits',
-      });
-    }
-    const record = await gateway.task(sessionId, taskId as TaskId);
-    if (record === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
-    return c.json(record);
+    const { sessionId, taskId } = readTask(c);
+    const record = await require(sessionId, taskId);
+    return c.json(withState(record, deps.sessions.find(sessionId)));
   });
+
+  app.post('/api/v1/sessions/:id/tasks/:taskId/cancel', async (c) => {
+    const { sessionId, taskId } = readTask(c);
+    // Asked first: what has just come here may not be recorded yet.
+    if ((await deps.sessions.find(sessionId)?.cancel(taskId)) !== true) {
+      const record = await require(sessionId, taskId);
+      if (record.outcome !== null) return c.json(record);
+      const host = await deps.sessions.require(sessionId);
+      // The lease is here, so no other router works on it.
+      if (!(await host.cancel(taskId))) await gateway.cancelTasks(sessionId, [taskId]);
+    }
+    return c.json(await require(sessionId, taskId));
+  });
+
+  async function require(sessionId: SessionId, taskId: TaskId): Promise<TaskRecord> {
+    const record = await gateway.task(sessionId, taskId);
+    if (record === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
+    return record;
+  }
+}
+
+/** The task that a path names.
+ * @throws REQUEST_INVALID, API_KEY_INVALID */
+function readTask(c: Context<AppEnv, '/:id/:taskId'>): { sessionId: SessionId; taskId: TaskId } {
+  const sessionId = parseSessionId(c.req.param('id'));
+  authorise(c.get('apiKey'), sessionId);
+  const taskId = c.req.param('taskId').toLowerCase();
+  if (!/^0x[0-9a-f]{64}$/.test(taskId)) {
+    throw new EngineError('REQUEST_INVALID', { field: 'taskId', expected: '0x and 64 hex digits' });
+  }
+  return { sessionId, taskId: taskId as TaskId };
+}
+
+/** The workflow knows whether a task is open; how far it is, only the router that serves it. */
+function withState(record: TaskRecord, host: SessionHost | undefined): TaskRecord {
+  if (record.outcome !== null) return record;
+  return { ...record, state: host?.stateOf(record.taskId) ?? record.state };
 }
 
 async function accept(host: SessionHost, request: SealedTaskRequest): Promise<ServedTask> {

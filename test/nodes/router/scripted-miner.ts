@@ -20,6 +20,10 @@ export interface Script {
   readonly answer?: (request: ChatRequest) => string;
   /** Never acks a task. */
   readonly isDeaf?: boolean;
+  /** Answers each assignment with this code of a failure. */
+  readonly declines?: string;
+  /** Awaited before the commitment goes out. */
+  readonly beforeCommit?: () => Promise<void>;
   /** Called before each frame with its number; may wait, or break off by throwing. */
   readonly beforeFrame?: (seq: number, miner: ScriptedMiner) => Promise<void> | void;
   /** Awaited before the precommitment goes out. */
@@ -176,6 +180,7 @@ export class ScriptedMiner {
     if (script.isDeaf === true) return;
     const { sessionId, taskId } = task;
     this.say('ack', { taskId });
+    if (script.declines !== undefined) return this.say('fail', { taskId, code: script.declines });
     const session = await this.#sessions.get(sessionId);
     if (session === undefined) throw new Error('no grant');
     const { channel, identity } = session;
@@ -205,6 +210,7 @@ export class ScriptedMiner {
     await script.beforePrecommit?.(this);
     this.say('precommit', { taskId, precommitment: { ...promise, miner, signature } });
     await asked;
+    await script.beforeCommit?.();
     const honest: Commitment = { ...reveal, miner, resultCid, usage, signature: '0x' };
     const commitment = script.tamper?.(honest) ?? honest;
     const { resultHash, resultDigest, salt } = commitment;
