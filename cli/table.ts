@@ -17,6 +17,16 @@ export const COMMANDS: Commands = {
   miner: {
     summary: 'run a miner that serves a model to a router',
     load: async () => (await import('./commands/miner.js')).miner,
+    commands: {
+      claims: {
+        summary: 'say which of its tasks were never settled',
+        load: async () => (await import('./commands/miner/claims.js')).minerClaims,
+      },
+      claim: {
+        summary: 'settle them itself, with routers and workers gone',
+        load: async () => (await import('./commands/miner/claim.js')).minerClaim,
+      },
+    },
   },
   oracle: {
     summary: 'run an oracle that checks evidence and signs',
@@ -97,6 +107,22 @@ export const COMMANDS: Commands = {
   session: {
     summary: "an owner's session: open it, ask, pay in and out, end it",
     commands: {
+      open: {
+        summary: 'open one with a policy and a deposit',
+        load: async () => (await import('./commands/session/open.js')).sessionOpen,
+      },
+      show: {
+        summary: 'say its state, money and tasks',
+        load: async () => (await import('./commands/session/show.js')).sessionShow,
+      },
+      ask: {
+        summary: 'ask one question and stream the answer',
+        load: async () => (await import('./commands/session/ask.js')).sessionAsk,
+      },
+      close: {
+        summary: 'settle, close and refund the rest',
+        load: async () => (await import('./commands/session/close.js')).sessionClose,
+      },
       exit: {
         summary: 'take the money back by contract alone, with the engine gone',
         load: async () => (await import('./commands/session/exit.js')).sessionExit,
