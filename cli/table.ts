@@ -129,6 +129,23 @@ export const COMMANDS: Commands = {
       },
     },
   },
+  task: {
+    summary: 'one request of a session, and the proof that it was settled',
+    commands: {
+      list: {
+        summary: "list a session's tasks",
+        load: async () => (await import('./commands/task/list.js')).taskList,
+      },
+      show: {
+        summary: 'say how far one is, or how it ended',
+        load: async () => (await import('./commands/task/show.js')).taskShow,
+      },
+      prove: {
+        summary: 'prove by the contract that it was settled, and as what',
+        load: async () => (await import('./commands/task/prove.js')).taskProve,
+      },
+    },
+  },
   earnings: {
     summary: 'what a miner, or the treasury, has earned',
     commands: {
