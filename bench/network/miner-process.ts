@@ -3,7 +3,6 @@
  * to every router, and dishonest on request. Answers come from the prompt alone, so that honest miners
  * agree word by word.
  */
-import { createHash } from 'node:crypto';
 import { Wallet } from 'ethers';
 import { openScriptedBackend } from '../../adapters/model/scripted.js';
 import type { InferenceBackend } from '../../adapters/model/backend.js';
@@ -17,6 +16,7 @@ import { withBehaviour } from '../../nodes/miner/behaviours.js';
 import { startMiner } from '../../nodes/miner/miner.js';
 import { exitWithParent } from '../../servers/supervise.js';
 import { openMinerLine, type LineBehaviour } from './miner-line.js';
+import { scriptedAnswer } from './scripted-answer.js';
 
 /** What a miner of the whole network may be. */
 export const MINER_BEHAVIOURS = [
@@ -47,15 +47,10 @@ export interface MinersProcessInput {
 const CONCURRENCY = 64;
 const TOKENS_PER_SECOND = 60;
 
-function answerOf(prompt: string): string {
-  const digest = createHash('sha256').update(prompt).digest('hex');
-  return (digest.match(/.{1,4}/g) ?? []).slice(0, 6 + (digest.charCodeAt(0) % 10)).join(' ');
-}
-
 function openBackend(model: string, behaviour: MinerBehaviour): InferenceBackend {
   const honest = openScriptedBackend({
     model,
-    answer: ({ messages }) => answerOf(messages.at(-1)?.content ?? ''),
+    answer: ({ messages }) => scriptedAnswer(messages.at(-1)?.content ?? ''),
     tokensPerSecond: TOKENS_PER_SECOND,
   });
   if (behaviour === 'canned') return withBehaviour(honest, 'canned');

@@ -27,7 +27,7 @@ import { parseTokens } from '../../domain/money.js';
 import { startServers } from '../../servers/network.js';
 import { embeddingModel, obtain } from '../../servers/obtain/index.js';
 import { claimPort } from '../../servers/ports.js';
-import type { SupervisorEvent } from '../../servers/spec.js';
+import type { ProcessSpec, SupervisorEvent } from '../../servers/spec.js';
 import { openSupervisor } from '../../servers/start/index.js';
 import type { Supervisor } from '../../servers/supervise.js';
 import { enlist } from './enlist.js';
@@ -62,6 +62,8 @@ export interface Account {
 export interface WholeNetwork {
   readonly config: EngineConfig;
   readonly supervisor: Supervisor;
+  /** Names of all processes, as the supervisor knows them. */
+  readonly processes: readonly string[];
   readonly routerUrls: readonly string[];
   readonly apiKey: string;
   readonly users: readonly Account[];
@@ -82,6 +84,7 @@ const USER_TOKENS = parseTokens('1000000');
 const STAKE = parseTokens('1000');
 const DAY_SECONDS = 86_400;
 const UP_MS = 60_000;
+const SERVERS = ['temporal', 'ipfs', 'postgres'];
 const MINER_PROCESS = join(import.meta.dirname, 'miner-process.js');
 
 /** Starts it, and waits until every miner is connected to every router.
@@ -174,32 +177,32 @@ async function start(
   });
   const configFile = configFiles[0] ?? '';
   const routerUrls = routerPorts.map((port) => `http://127.0.0.1:${port}`);
-  await Promise.all(
-    [
-      ...oracleProcesses(parties, configFile, oraclePorts),
-      ...Array.from({ length: options.workers }, (_, i) =>
-        role(`worker-${i + 1}`, ['worker', '--config', configFile]),
-      ),
-      ...configFiles.map((file, i) =>
-        role(`router-${i + 1}`, ['router', '--config', file], {
-          healthUrl: `${routerUrls[i]}/healthz`,
-        }),
-      ),
-    ].map((spec) => supervisor.start(spec)),
-  );
-  for (const [i, miners] of people.minerProcesses.entries()) {
-    const input: MinersProcessInput = { config: configFile, routers: routerUrls, miners };
-    await supervisor.start({
-      name: `miners-${i + 1}`,
-      command: process.execPath,
-      args: [MINER_PROCESS, JSON.stringify(input)],
-      ipc: true,
-    });
-  }
+  const roles = [
+    ...oracleProcesses(parties, configFile, oraclePorts),
+    ...Array.from({ length: options.workers }, (_, i) =>
+      role(`worker-${i + 1}`, ['worker', '--config', configFile]),
+    ),
+    ...configFiles.map((file, i) =>
+      role(`router-${i + 1}`, ['router', '--config', file], {
+        healthUrl: `${routerUrls[i]}/healthz`,
+      }),
+    ),
+  ];
+  const miners = people.minerProcesses.map((group, i): ProcessSpec => {
+    const input: MinersProcessInput = { config: configFile, routers: routerUrls, miners: group };
+    const args = [MINER_PROCESS, JSON.stringify(input)];
+    return { name: `miners-${i + 1}`, command: process.execPath, args, ipc: true };
+  });
+  await Promise.all([...roles, ...miners].map((spec) => supervisor.start(spec)));
   await untilConnected(routerUrls, people.miners.length);
   return {
     config: direct,
     supervisor,
+    processes: [
+      ...SERVERS,
+      ...LAYERS.map((name) => `chain-${name}`),
+      ...[...roles, ...miners].map(({ name }) => name),
+    ],
     routerUrls,
     apiKey: await readLine(parties.apiKeyFile),
     users: people.users,

@@ -1,0 +1,95 @@
+/** The driver's users: what they have opened, asked and been promised. */
+import { randomBytes } from 'node:crypto';
+import { createIdentity } from '../../../adapters/seal/identity.js';
+import type { Account, WholeNetwork } from '../../../bench/network/whole-network.js';
+import type { Hex, SessionId, TaskId } from '../../../domain/ids.js';
+import type { PolicyInput } from '../../../domain/session.js';
+import type { TaskOutcome } from '../../../domain/task.js';
+import { CortensorClient, type Answer, type SessionHandle } from '../../../sdk/index.js';
+
+export interface User extends Account {
+  /** One at each router. */
+  readonly clients: readonly CortensorClient[];
+  /** True while a permit of the user is under way: its nonce is taken. */
+  isPaying: boolean;
+}
+
+/** A question, with what came back from the first time it was answered. */
+export interface Ask {
+  readonly key: string;
+  readonly prompt: string;
+  acknowledged: { readonly taskId: TaskId; readonly outcome: TaskOutcome; text: string } | null;
+}
+
+export interface OpenedSession {
+  readonly id: SessionId;
+  readonly owner: User;
+  readonly redundancy: number;
+  /** Of the same session, one at each router. */
+  readonly handles: readonly SessionHandle[];
+  readonly asks: Ask[];
+  /** Nothing more is asked of it. */
+  isEnding: boolean;
+  isExiting: boolean;
+}
+
+export async function openUsers(network: WholeNetwork): Promise<User[]> {
+  return await Promise.all(
+    network.users.map(async (account) => {
+      const { identity } = await createIdentity();
+      const clients = network.routerUrls.map(
+        (baseUrl) => new CortensorClient({ baseUrl, apiKey: network.apiKey, identity }),
+      );
+      return { ...account, clients, isPaying: false };
+    }),
+  );
+}
+
+/** Opens a session through one router, and takes it up at the others.
+ * @param onId - called with the session's id before anything is sent. */
+export async function openSession(
+  user: User,
+  terms: { readonly policy: PolicyInput; readonly depositWei: bigint; readonly router: number },
+  onId: (id: SessionId) => void,
+): Promise<OpenedSession> {
+  const { policy, depositWei, router } = terms;
+  const client = clientAt(user, router);
+  const clientReference: Hex = `0x${randomBytes(32).toString('hex')}`;
+  const owner = user.address;
+  const prepared = await client.prepareSession({ owner, policy, clientReference });
+  onId(prepared.sessionId);
+  const opened = await client.openSession({
+    signer: user.wallet,
+    policy,
+    depositWei,
+    clientReference,
+    prepared,
+  });
+  const exported = await opened.export();
+  const handles = await Promise.all(user.clients.map((other) => other.importSession(exported)));
+  return {
+    id: opened.id,
+    owner: user,
+    redundancy: policy.redundancy ?? 3,
+    handles,
+    asks: [],
+    isEnding: false,
+    isExiting: false,
+  };
+}
+
+/** Asks at one router, and waits for the whole answer. */
+export async function ask(session: OpenedSession, question: Ask, router: number): Promise<Answer> {
+  const handle = session.handles[router % session.handles.length] as SessionHandle;
+  const messages = [{ role: 'user', content: question.prompt }] as const;
+  const options = { idempotencyKey: question.key };
+  return await handle.ask({ messages, maxTokens: 24 }, options).done;
+}
+
+export function handleAt(session: OpenedSession, router: number): SessionHandle {
+  return session.handles[router % session.handles.length] as SessionHandle;
+}
+
+function clientAt(user: User, router: number): CortensorClient {
+  return user.clients[router % user.clients.length] as CortensorClient;
+}

@@ -1,0 +1,169 @@
+/**
+ * The end of a run: faults are over, everybody leaves, and then all money must be where it belongs, by
+ * the chain and by the engine's own records.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import type { WholeNetwork } from '../../../bench/network/whole-network.js';
+import { findEngineError } from '../../../domain/errors.js';
+import type { SessionId } from '../../../domain/ids.js';
+import type { TaskRecord } from '../../../domain/lease.js';
+import { RouterHttp } from '../../../sdk/http.js';
+import type { Books } from './books.js';
+import { handleAt, type OpenedSession } from './clients.js';
+import { EXIT_SECONDS, type Driver } from './driver.js';
+import type { Tally } from './tally.js';
+
+const POLL_MS = 500;
+const CALL_MS = 30_000;
+
+/** Closes every session, also those whose opening was cut off for the client and went on for the
+ * engine, and takes the exits that are left.
+ * @param deadlineMs - by the clock of `Date.now`. */
+export async function leave(
+  driver: Driver,
+  network: WholeNetwork,
+  tally: Tally,
+  deadlineMs: number,
+): Promise<void> {
+  const exits = new Set(driver.sessions.filter((s) => s.isExiting).map(({ id }) => id));
+  const [baseUrl = ''] = network.routerUrls;
+  const http = new RouterHttp({ baseUrl, apiKey: network.apiKey });
+  await Promise.all(
+    [...driver.attempted].map(async (id) => {
+      if (exits.has(id)) return;
+      const error = await tryUntil(deadlineMs, () =>
+        http.json(`/api/v1/sessions/${id}/close`, { method: 'POST' }),
+      );
+      const isOurs = driver.sessions.some((session) => session.id === id);
+      if (error !== null && (isOurs || findEngineError(error)?.code !== 'SESSION_NOT_FOUND')) {
+        tally.find(`session ${id} cannot be closed: ${String(error)}`);
+      }
+    }),
+  );
+  const exiting = driver.sessions.filter((session) => session.isExiting);
+  if (exiting.length === 0) return;
+  await driver.chain.jump(EXIT_SECONDS + 1);
+  for (const session of exiting) {
+    // Where the engine was faster, there is nothing left to exit from.
+    await driver.chain.exit(session.owner.wallet, session.id).catch((error: unknown) => {
+      tally.count(`late exit: ${findEngineError(error)?.code ?? 'INTERNAL'}`);
+    });
+  }
+}
+
+/** Waits until nothing is held any more.
+ * @returns milliseconds that it took; `null` when the deadline came first. */
+export async function untilNothingIsHeld(
+  read: () => Promise<Books>,
+  deadlineMs: number,
+): Promise<number | null> {
+  const startMs = Date.now();
+  for (;;) {
+    if ((await read()).heldWei === 0n) return Date.now() - startMs;
+    if (Date.now() > deadlineMs) return null;
+    await delay(POLL_MS);
+  }
+}
+
+/** Waits until the outbox has seen the end of everything it sent.
+ * @returns keys of what is in doubt still. */
+export async function transactionsInDoubt(pool: pg.Pool, deadlineMs: number): Promise<string[]> {
+  for (;;) {
+    const { rows } = await pool.query<{ key: string }>(
+      `select key from engine.tx_outbox where state not in ('final', 'reverted') order by key`,
+    );
+    if (rows.length === 0 || Date.now() > deadlineMs) return rows.map(({ key }) => key);
+    await delay(POLL_MS);
+  }
+}
+
+/** Compares what clients were told, what the engine has on record, and what the chain has paid. */
+export async function checkRecords(
+  driver: Driver,
+  books: Books,
+  tally: Tally,
+): Promise<{ readonly acknowledged: number; readonly recorded: number }> {
+  let acknowledged = 0;
+  let recorded = 0;
+  const seen = new Set<string>();
+  for (const session of driver.sessions) {
+    const records = await recordsOf(session);
+    if (records === null) {
+      tally.find(`session ${session.id}: no records`);
+      continue;
+    }
+    recorded += records.length;
+    for (const { taskId } of records) {
+      if (seen.has(taskId)) tally.find(`task ${taskId} is recorded twice`);
+      seen.add(taskId);
+    }
+    checkAsks(session, records, tally);
+    checkPayments(session.id, records, books, tally);
+    acknowledged += session.asks.filter(({ acknowledged: answer }) => answer !== null).length;
+  }
+  for (const [id, session] of books.sessions) {
+    if (!session.isClosed) tally.find(`session ${id} is open on chain`);
+    if (!driver.attempted.has(id)) tally.find(`session ${id} was opened by nobody`);
+  }
+  return { acknowledged, recorded };
+}
+
+function checkAsks(session: OpenedSession, records: readonly TaskRecord[], tally: Tally): void {
+  for (const { key, acknowledged } of session.asks) {
+    if (acknowledged === null) continue;
+    const record = records.find(({ taskId }) => taskId === acknowledged.taskId);
+    const at = `session ${session.id} ${key}`;
+    if (record === undefined) tally.find(`${at}: was answered and is not recorded`);
+    else if (record.outcome !== acknowledged.outcome && record.outcome !== 'disputed') {
+      tally.find(`${at}: was answered ${acknowledged.outcome}, is recorded ${record.outcome}`);
+    }
+  }
+}
+
+/** What is charged was paid for on chain, once; what is not charged was not. */
+function checkPayments(
+  id: SessionId,
+  records: readonly TaskRecord[],
+  books: Books,
+  tally: Tally,
+): void {
+  const session = books.sessions.get(id);
+  if (session === undefined) return;
+  const charged = records.reduce((sum, { chargeWei }) => sum + BigInt(chargeWei), 0n);
+  if (charged !== session.chargedWei) {
+    tally.find(`session ${id}: charged ${charged} on record, ${session.chargedWei} on chain`);
+  }
+  for (const { ordinal, chargeWei, taskId, settlementTx } of records) {
+    const isPaid = session.settled.has(ordinal);
+    if (isPaid !== BigInt(chargeWei) > 0n) {
+      tally.find(`session ${id} task ${taskId}: charge ${chargeWei}, on chain ${String(isPaid)}`);
+    }
+    if (isPaid && settlementTx === null) tally.find(`session ${id} task ${taskId}: no transaction`);
+  }
+  const ordinals = new Set(records.map(({ ordinal }) => ordinal));
+  for (const ordinal of session.settled) {
+    if (!ordinals.has(ordinal)) tally.find(`session ${id}: paid for ${ordinal}, not on record`);
+  }
+}
+
+async function recordsOf(session: OpenedSession): Promise<readonly TaskRecord[] | null> {
+  let records: readonly TaskRecord[] | null = null;
+  await tryUntil(Date.now() + CALL_MS, async () => {
+    records = await handleAt(session, 0).tasks();
+  });
+  return records;
+}
+
+/** @returns the error that asking again did not mend; `null` for success. */
+async function tryUntil(deadlineMs: number, work: () => Promise<unknown>): Promise<unknown> {
+  for (;;) {
+    try {
+      await work();
+      return null;
+    } catch (error) {
+      if (findEngineError(error)?.retryable === false || Date.now() > deadlineMs) return error;
+      await delay(POLL_MS);
+    }
+  }
+}
