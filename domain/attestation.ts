@@ -102,6 +102,15 @@ export const MESSAGE_TYPES = {
     ['completionTokens', 'uint32'],
     ['salt', 'bytes32'],
   ),
+  /** [owner → CortensorToken] The spender may take `value` once.
+   * @see https://eips.ethereum.org/EIPS/eip-2612 */
+  Permit: fields(
+    ['owner', 'address'],
+    ['spender', 'address'],
+    ['value', 'uint256'],
+    ['nonce', 'uint256'],
+    ['deadline', 'uint256'],
+  ),
   /** [miner → router] Answer to a router's challenge. */
   NodeHello: fields(
     ['node', 'address'],

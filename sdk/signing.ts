@@ -1,7 +1,7 @@
-/** What an owner signs to open a session: the opening, and the permit for its deposit. */
+/** What owners and payers sign: openings, deposits with their permits, withdrawals, and policies. */
 import type { NetworkInfo } from '../domain/api.js';
-import { MESSAGE_TYPES, signingDomain } from '../domain/attestation.js';
-import type { Address, Hex } from '../domain/ids.js';
+import { MESSAGE_TYPES, signingDomain, type MessageType } from '../domain/attestation.js';
+import type { Address, Hex, SessionId } from '../domain/ids.js';
 import type { TokenPermit } from '../domain/session.js';
 
 /** EIP-712 as wallets speak it: what differs between messages. */
@@ -24,54 +24,80 @@ export interface OwnerSigner {
   ): Promise<string>;
 }
 
-/** Name and version of CortensorToken's permit domain. @see contracts/src/onboarding/CortensorToken.sol */
-const TOKEN_DOMAIN = { name: 'Cortensor', version: '1' } as const;
-/** EIP-2612. @see https://eips.ethereum.org/EIPS/eip-2612 */
-const PERMIT_FIELDS = [
-  { name: 'owner', type: 'address' },
-  { name: 'spender', type: 'address' },
-  { name: 'value', type: 'uint256' },
-  { name: 'nonce', type: 'uint256' },
-  { name: 'deadline', type: 'uint256' },
-];
 /** Seconds that a permit may be used in. */
 const PERMIT_SECONDS = 3_600;
 
 /** Signs the opening of a session, for SessionManager. */
-export async function signOpening(
+export function signOpening(
   signer: OwnerSigner,
   network: NetworkInfo,
   opening: { readonly clientReference: Hex; readonly policyHash: Hex; readonly depositWei: bigint },
 ): Promise<Hex> {
   const { clientReference, policyHash, depositWei: deposit } = opening;
-  const domain = signingDomain(network.chainId, network.contracts.sessionManager);
-  const types = { OpenSession: MESSAGE_TYPES.OpenSession.map((field) => ({ ...field })) };
   const value = { owner: signer.address, clientReference, policyHash, deposit };
-  return (await signer.signTypedData(domain, types, value)) as Hex;
+  return sign(signer, network, 'OpenSession', 'sessionManager', value);
 }
 
-/** Signs the permit that lets SessionPayment take the deposit.
- * @param nonce - the owner's next EIP-2612 nonce. */
+/** Signs another policy for an open session, for SessionManager.
+ * @param change - `nonce`: changes of this session's policy so far. */
+export function signPolicyChange(
+  signer: OwnerSigner,
+  network: NetworkInfo,
+  change: { readonly sessionId: SessionId; readonly policyHash: Hex; readonly nonce: number },
+): Promise<Hex> {
+  return sign(signer, network, 'ChangePolicy', 'sessionManager', { ...change });
+}
+
+/** Signs whose deposit it is, and for which session, for SessionPayment. */
+export function signDeposit(
+  signer: OwnerSigner,
+  network: NetworkInfo,
+  deposit: { readonly sessionId: SessionId; readonly amountWei: bigint; readonly reference: Hex },
+): Promise<Hex> {
+  const { sessionId, amountWei: amount, reference } = deposit;
+  const value = { sessionId, payer: signer.address, amount, reference };
+  return sign(signer, network, 'Deposit', 'sessionPayment', value);
+}
+
+/** Signs that a part of a session's deposit goes back to its owner, for SessionPayment. */
+export function signWithdrawal(
+  signer: OwnerSigner,
+  network: NetworkInfo,
+  withdrawal: {
+    readonly sessionId: SessionId;
+    readonly amountWei: bigint;
+    readonly reference: Hex;
+  },
+): Promise<Hex> {
+  const { sessionId, amountWei: amount, reference } = withdrawal;
+  const value = { sessionId, amount, reference };
+  return sign(signer, network, 'WithdrawDeposit', 'sessionPayment', value);
+}
+
+/** Signs the permit that lets SessionPayment take a deposit.
+ * @param permit - `nonce`: the signer's next EIP-2612 nonce. */
 export async function signPermit(
   signer: OwnerSigner,
   network: NetworkInfo,
   permit: { readonly valueWei: bigint; readonly nonce: bigint },
 ): Promise<TokenPermit> {
-  const { chainId, contracts } = network;
+  const { valueWei: value, nonce } = permit;
   const deadline = Math.floor(Date.now() / 1_000) + PERMIT_SECONDS;
-  const value = {
-    owner: signer.address,
-    spender: contracts.sessionPayment,
-    value: permit.valueWei,
-    nonce: permit.nonce,
-    deadline,
-  };
-  const domain = { ...TOKEN_DOMAIN, chainId, verifyingContract: contracts.token };
-  const signature = await signer.signTypedData(domain, { Permit: PERMIT_FIELDS }, value);
-  return {
-    owner: signer.address as Address,
-    valueWei: permit.valueWei.toString(),
-    deadline,
-    signature: signature as Hex,
-  };
+  const owner = signer.address as Address;
+  const spender = network.contracts.sessionPayment;
+  const message = { owner, spender, value, nonce, deadline };
+  const signature = await sign(signer, network, 'Permit', 'token', message);
+  return { owner, valueWei: value.toString(), deadline, signature };
+}
+
+async function sign(
+  signer: OwnerSigner,
+  { chainId, contracts }: NetworkInfo,
+  type: MessageType,
+  verifier: keyof NetworkInfo['contracts'],
+  value: Record<string, string | number | bigint>,
+): Promise<Hex> {
+  const domain = signingDomain(chainId, contracts[verifier]);
+  const types = { [type]: MESSAGE_TYPES[type].map((field) => ({ ...field })) };
+  return (await signer.signTypedData({ ...domain }, types, value)) as Hex;
 }

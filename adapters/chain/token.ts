@@ -1,12 +1,13 @@
 /** The network's token, on every layer that pays with it: balances, permits, and the faucet of
  * development. @see contracts/src/onboarding/ICortensorToken.sol */
-import { Signature, TypedDataEncoder, type BaseWallet, type JsonRpcProvider } from 'ethers';
+import { Signature, type BaseWallet, type JsonRpcProvider } from 'ethers';
 import { cortensorTokenAbi } from '../../contracts/abi.js';
 import { signingDomain } from '../../domain/attestation.js';
 import type { LayerConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Address, Hex } from '../../domain/ids.js';
 import { addressOf, BoundContract, type Write } from './contract.js';
+import { signMessage } from './sign.js';
 
 /** Reads: @throws CHAIN_UNREACHABLE, CHAIN_MISMATCH */
 export class TokenChain {
@@ -35,16 +36,6 @@ export class TokenChain {
   }
 }
 
-const PERMIT = {
-  Permit: [
-    { name: 'owner', type: 'address' },
-    { name: 'spender', type: 'address' },
-    { name: 'value', type: 'uint256' },
-    { name: 'nonce', type: 'uint256' },
-    { name: 'deadline', type: 'uint256' },
-  ],
-};
-
 /** Signs an EIP-2612 permit: the spender may take `valueWei` once.
  * @see https://eips.ethereum.org/EIPS/eip-2612 */
 export async function signPermit(
@@ -59,14 +50,13 @@ export async function signPermit(
   },
 ): Promise<Hex> {
   const { spender, valueWei: value, nonce, deadline } = permit;
-  const digest = TypedDataEncoder.hash({ ...signingDomain(token.chainId, token.address) }, PERMIT, {
+  return await signMessage(wallet, 'Permit', signingDomain(token.chainId, token.address), {
     owner: wallet.address,
     spender,
     value,
     nonce,
     deadline,
   });
-  return wallet.signingKey.sign(digest).serialized as Hex;
 }
 
 /** Splits a signature into what contracts with permits take.
