@@ -12,10 +12,19 @@ import { gasHealth } from './gas-health.js';
 import { gasSettle } from './gas-settle.js';
 import { history } from './history.js';
 import { pipeline } from './pipeline.js';
+import { recovery } from './recovery.js';
 import { sealing } from './sealing.js';
 import { ttft } from './ttft.js';
 
-const BENCHES: readonly Bench[] = [gasSettle, gasHealth, ttft, history, pipeline, sealing];
+const BENCHES: readonly Bench[] = [
+  gasSettle,
+  gasHealth,
+  ttft,
+  history,
+  pipeline,
+  sealing,
+  recovery,
+];
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 

@@ -34,7 +34,15 @@ test('the list names every benchmark once, with what it compares', () => {
   const lines = stdout.trimEnd().split('\n');
   const names = lines.map((line) => line.split(/ +/)[0]);
   assert.equal(new Set(names).size, names.length);
-  const expected = ['gas-settle', 'gas-health', 'ttft', 'history', 'pipeline', 'sealing'];
+  const expected = [
+    'gas-settle',
+    'gas-health',
+    'ttft',
+    'history',
+    'pipeline',
+    'sealing',
+    'recovery',
+  ];
   assert.deepEqual(new Set(names), new Set(expected));
   for (const line of lines) assert.match(line, /^[a-z-]+ +\S.*\S$/);
 });

@@ -8,7 +8,7 @@ import { LAYERS } from '../../../domain/config.js';
 import type { SessionId } from '../../../domain/ids.js';
 import type { PolicyInput } from '../../../domain/session.js';
 import { SEALING_LEVELS } from '../../../domain/sealing.js';
-import { ServiceChainDriver } from './chain.js';
+import { ServiceChainHand } from '../../../bench/network/service-chain.js';
 import { ask, handleAt, openSession, type Ask, type OpenedSession, type User } from './clients.js';
 import { pick, type Step } from './draw.js';
 import type { Tally } from './tally.js';
@@ -27,7 +27,7 @@ export const EXIT_SECONDS = 30;
 type Act = (step: Step) => Promise<void> | void;
 
 export class Driver {
-  readonly chain: ServiceChainDriver;
+  readonly chain: ServiceChainHand;
   readonly sessions: OpenedSession[] = [];
   /** Every session that somebody tried to open. */
   readonly attempted = new Set<SessionId>();
@@ -41,7 +41,7 @@ export class Driver {
     this.#network = network;
     this.#users = users;
     this.#tally = tally;
-    this.chain = new ServiceChainDriver(network);
+    this.chain = new ServiceChainHand(network);
   }
 
   /** Takes a step. What it asks of the network goes on in the background. */

@@ -9,7 +9,7 @@ import { findEngineError } from '../../../domain/errors.js';
 import type { SessionId } from '../../../domain/ids.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import { RouterHttp } from '../../../sdk/http.js';
-import type { Books } from './books.js';
+import type { Books } from '../../../bench/network/books.js';
 import { handleAt, type OpenedSession } from './clients.js';
 import { EXIT_SECONDS, type Driver } from './driver.js';
 import type { Tally } from './tally.js';
@@ -37,7 +37,7 @@ export async function leave(
       );
       const isOurs = driver.sessions.some((session) => session.id === id);
       if (error !== null && (isOurs || findEngineError(error)?.code !== 'SESSION_NOT_FOUND')) {
-        tally.find(`session ${id} cannot be closed: ${String(error)}`);
+        tally.find(`session ${id} cannot be closed: ${findEngineError(error)?.code}`);
       }
     }),
   );

@@ -1,12 +1,11 @@
 /** A run of the driver from its seed: the network comes up, the steps are taken, and the books are
  * looked at after each of them. */
-import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startWholeNetwork, type WholeNetwork } from '../../../bench/network/whole-network.js';
-import { checkBooks, type Books, type BooksDeps } from './books.js';
+import { openBooks, type Books } from '../../../bench/network/books.js';
 import { openUsers } from './clients.js';
 import { drawSteps } from './draw.js';
 import { Driver, EXIT_SECONDS } from './driver.js';
@@ -37,8 +36,6 @@ retries:
   ipfs: { maximumInterval: 2s }
   oracle: { maximumInterval: 2s }
 `;
-const BOOKS_MS = 30_000;
-const POLL_MS = 100;
 
 /** Takes the steps of a seed.
  * @throws AssertionError — the books do not close after a step. */
@@ -91,7 +88,7 @@ async function drive(
   tally: Tally,
 ): Promise<RunResult> {
   const { seed, say, endMs } = options;
-  const read = booksReader(network, driver);
+  const read = openBooks(network, driver.chain);
   const steps = drawSteps(seed, options.steps);
   for (const [i, step] of steps.entries()) {
     tally.count(`step: ${step.kind}`);
@@ -143,29 +140,4 @@ function describeHeld(books: Books): string {
     .filter(([, { heldWei }]) => heldWei > 0n)
     .map(([id, { heldWei, isClosed }]) => `${id} ${heldWei}${isClosed ? ' closed' : ''}`)
     .join(', ');
-}
-
-/** Reads the books as soon as the chain answers, at a block that stays. */
-function booksReader(network: WholeNetwork, driver: Driver): () => Promise<Books> {
-  const deps: BooksDeps = {
-    provider: network.service,
-    token: driver.chain.token,
-    payment: driver.chain.payment,
-    holders: [
-      ...network.users.map(({ address }) => address),
-      ...network.miners.map(({ address }) => address),
-      network.treasury,
-    ],
-  };
-  return async () => {
-    for (const deadline = Date.now() + BOOKS_MS; ; await delay(POLL_MS)) {
-      try {
-        const books = await checkBooks(deps);
-        if (books !== null) return books;
-      } catch (error) {
-        // What is asserted is final; a chain that is away comes back.
-        if (error instanceof assert.AssertionError || Date.now() > deadline) throw error;
-      }
-    }
-  };
 }

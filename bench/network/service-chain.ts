@@ -1,10 +1,10 @@
-/** The service chain as the driver handles it: blocks that come by the clock, transactions of users and
+/** The service chain as whoever drives the whole network handles it: blocks that come by the clock, transactions of users and
  * miners, and what chains do to those who trust them too early. */
 import { Interface, isError, toQuantity, type InterfaceAbi, type Wallet } from 'ethers';
-import type { WholeNetwork } from '../../../bench/network/whole-network.js';
-import { cortensorTokenAbi, sessionPaymentAbi } from '../../../contracts/abi.js';
-import { EngineError } from '../../../domain/errors.js';
-import type { Address, SessionId } from '../../../domain/ids.js';
+import type { WholeNetwork } from './whole-network.js';
+import { cortensorTokenAbi, sessionPaymentAbi } from '../../contracts/abi.js';
+import { EngineError } from '../../domain/errors.js';
+import type { Address, SessionId } from '../../domain/ids.js';
 
 const TOKEN = new Interface(cortensorTokenAbi as unknown as InterfaceAbi);
 const PAYMENT = new Interface(sessionPaymentAbi as unknown as InterfaceAbi);
@@ -12,7 +12,8 @@ const PAYMENT = new Interface(sessionPaymentAbi as unknown as InterfaceAbi);
 const BLOCK_MS = 400;
 const GAS_WEI = 10n ** 20n;
 
-export class ServiceChainDriver {
+/** Blocks come from its construction until `stop`. */
+export class ServiceChainHand {
   readonly #network: WholeNetwork;
   readonly #token: Address;
   readonly #payment: Address;

@@ -3,10 +3,16 @@
  * block. Nothing here asks the engine.
  */
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Interface, type InterfaceAbi, type JsonRpcProvider, type LogDescription } from 'ethers';
-import { cortensorTokenAbi, sessionPaymentAbi } from '../../../contracts/abi.js';
-import type { Address, Hex, SessionId } from '../../../domain/ids.js';
+import { cortensorTokenAbi, sessionPaymentAbi } from '../../contracts/abi.js';
+import type { Address, Hex, SessionId } from '../../domain/ids.js';
+import type { ServiceChainHand } from './service-chain.js';
+import type { WholeNetwork } from './whole-network.js';
 
+/** A chain that was killed is back sooner. */
+const BOOKS_MS = 30_000;
+const POLL_MS = 100;
 const TOKEN = new Interface(cortensorTokenAbi as unknown as InterfaceAbi);
 const PAYMENT = new Interface(sessionPaymentAbi as unknown as InterfaceAbi);
 
@@ -32,7 +38,7 @@ export interface Books {
   readonly batches: number;
 }
 
-export interface BooksDeps {
+interface BooksDeps {
   readonly provider: JsonRpcProvider;
   readonly token: Address;
   readonly payment: Address;
@@ -40,10 +46,33 @@ export interface BooksDeps {
   readonly holders: readonly Address[];
 }
 
+/** Opens the books of a network: each reading waits for the chain to answer, and is of a block that
+ * stays.
+ * @throws AssertionError — a sum does not close, or a task was paid twice. */
+export function openBooks(
+  network: WholeNetwork,
+  chain: Pick<ServiceChainHand, 'token' | 'payment'>,
+): () => Promise<Books> {
+  const { service: provider, users, miners, treasury } = network;
+  const { token, payment } = chain;
+  const holders = [...[...users, ...miners].map(({ address }) => address), treasury];
+  return async () => {
+    for (const deadline = Date.now() + BOOKS_MS; ; await delay(POLL_MS)) {
+      try {
+        const books = await checkBooks({ provider, token, payment, holders });
+        if (books !== null) return books;
+      } catch (error) {
+        // What is asserted is final; a chain that is away comes back.
+        if (error instanceof assert.AssertionError || Date.now() > deadline) throw error;
+      }
+    }
+  };
+}
+
 /** Reads the books at the newest block and checks that every sum closes.
  * @returns `null` when the chain moved back meanwhile: there was no such block in the end.
  * @throws AssertionError — a sum does not close, or a task was paid twice. */
-export async function checkBooks(deps: BooksDeps): Promise<Books | null> {
+async function checkBooks(deps: BooksDeps): Promise<Books | null> {
   const { provider } = deps;
   const block = await provider.getBlock('latest');
   if (block === null) return null;
@@ -154,8 +183,8 @@ function emptyBooks(): SessionBooks {
 }
 
 function ordinalsOf(word: bigint, mask: bigint): number[] {
-  const bits = [...mask.toString(2)].toReversed();
-  return bits.flatMap((bit, i) => (bit === '1' ? [Number(word) * 256 + i] : []));
+  const bits = Array.from({ length: 256 }, (_, i) => i);
+  return bits.flatMap((i) => (mask & (1n << BigInt(i)) ? [Number(word) * 256 + i] : []));
 }
 
 /** What a batch takes from sessions is what it gives to miners and to the treasury. */
