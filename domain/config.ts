@@ -52,12 +52,56 @@ export interface ModelConfig {
   readonly file: string | null;
 }
 
+/** What a caller may do: `chat` sends requests to miners, the rest reads and changes. */
+export const API_SCOPES = ['chat', 'sessions:read', 'sessions:write', 'network:read'] as const;
+export type ApiScope = (typeof API_SCOPES)[number];
+
+/** How much one caller may ask of one router. Tokens are those of prompt and answer. */
+export interface RateLimits {
+  readonly requestsPerMinute: number;
+  readonly tokensPerMinute: number;
+}
+
 export interface ApiKeyConfig {
   readonly name: string;
   /** Hex SHA-256 of the key. */
   readonly sha256: string;
   /** Sessions that the key may use; empty = every session. */
   readonly sessions: readonly string[];
+  /** Empty = all. */
+  readonly scopes: readonly ApiScope[];
+  /** ISO 8601, with a time zone; `null` = it does not expire. */
+  readonly expiresAt: string | null;
+  /** Billed tokens that the key may use in its life, counted over all routers; `null` = no end. */
+  readonly budgetTokens: number | null;
+  /** The key's own, in place of `router.limits`. */
+  readonly requestsPerMinute: number | null;
+  readonly tokensPerMinute: number | null;
+}
+
+/** What a key may do that nothing restricts. */
+export const UNRESTRICTED = {
+  sessions: [],
+  scopes: [],
+  expiresAt: null,
+  budgetTokens: null,
+  requestsPerMinute: null,
+  tokensPerMinute: null,
+} as const satisfies Omit<ApiKeyConfig, 'name' | 'sha256'>;
+
+/** What the router's HTTP server takes on. */
+export interface RouterLimits extends RateLimits {
+  /** Requests at once; streams count until they end. */
+  readonly maxConcurrent: number;
+  /** Requests that wait for a place; more are sent away at once. */
+  readonly maxWaiting: number;
+  readonly waitMs: number;
+  /** From a connection's first byte to the end of a request's head, and of the whole request. */
+  readonly headersMs: number;
+  readonly requestMs: number;
+  readonly maxHeaderBytes: number;
+  /** Brackets within brackets in a body. */
+  readonly maxJsonDepth: number;
 }
 
 export interface OracleConfig {
@@ -89,6 +133,8 @@ export interface EngineConfig {
   };
   readonly settlement: {
     readonly maxTasks: number;
+    /** Charges that a batch settles at; `null`: it settles by count and age alone. */
+    readonly maxAmountWei: WeiString | null;
     readonly maxAgeMs: number;
     readonly feeBps: number;
   };
@@ -105,6 +151,15 @@ export interface EngineConfig {
     readonly host: string;
     readonly port: number;
     readonly apiKeys: readonly ApiKeyConfig[];
+    readonly limits: RouterLimits;
+    /** Origins whose pages may call the router from a browser; `*` = all. */
+    readonly cors: readonly string[];
+    readonly signIn: {
+      /** `host:port` that wallets may sign in for; empty = the router's own. */
+      readonly domains: readonly string[];
+      /** Life of the token that a wallet gets. */
+      readonly tokenMs: number;
+    };
     readonly maxPromptBytes: number;
     readonly maxBodyBytes: number;
     /** Time a miner has for its first token, from dispatch. */

@@ -29,8 +29,11 @@ export const ERRORS = {
   PROMPT_INVALID: entry(400, 'caller', 'the prompt is not valid'),
   PROMPT_TOO_LARGE: entry(413, 'caller', 'the prompt is too large'),
   REQUEST_INVALID: entry(400, 'caller', 'the request is not valid'),
+  FEATURE_UNSUPPORTED: entry(400, 'caller', 'no miner of this network supports what is asked for'),
   MODEL_UNKNOWN: entry(404, 'caller', 'the model is not served by this network'),
   API_KEY_INVALID: entry(401, 'caller', 'the API key is not valid'),
+  KEY_SCOPE: entry(403, 'caller', 'the API key does not allow this'),
+  KEY_BUDGET_EXHAUSTED: entry(402, 'caller', 'the budget of the API key is used up'),
   SIGNATURE_INVALID: entry(401, 'caller', 'the signature is not valid'),
   SESSION_NOT_FOUND: entry(404, 'caller', 'the session does not exist'),
   SESSION_NOT_OPEN: entry(409, 'caller', 'the session does not take requests in its state'),
@@ -67,6 +70,8 @@ export const ERRORS = {
   ORACLE_UNREACHABLE: entry(503, 'peer', 'the oracle could not be reached', true),
   BACKEND_FAILED: entry(502, 'peer', 'the inference backend failed', true),
   ROUTER_UNREACHABLE: entry(503, 'peer', 'the router could not be reached', true),
+  ROUTER_BUSY: entry(503, 'peer', 'the router has as many requests as it takes', true),
+  ROUTER_DRAINING: entry(503, 'peer', 'the router is being stopped', true),
   ROUTER_LEASE_LOST: entry(503, 'peer', 'the router no longer holds the session', true),
 
   // chain

@@ -14,7 +14,7 @@ import { connectClient, type TemporalClient } from '../../adapters/temporal/conn
 import { completeConfig, loadSettings } from '../../cli/config.js';
 import { PROJECT_CONFIG } from '../../cli/project.js';
 import { signingDomain } from '../../domain/attestation.js';
-import type { EngineConfig } from '../../domain/config.js';
+import { UNRESTRICTED, type EngineConfig } from '../../domain/config.js';
 import type { Address, Hex, SessionId } from '../../domain/ids.js';
 import type { Candidate } from '../../domain/node.js';
 import type { SealingLevel } from '../../domain/sealing.js';
@@ -131,7 +131,14 @@ async function startServers(context: BenchContext, apiKey: string): Promise<Engi
       identity,
       recipient,
       apiKeys: [
-        { name: 'bench', sha256: createHash('sha256').update(apiKey).digest('hex'), sessions: [] },
+        {
+          name: 'bench',
+          sha256: createHash('sha256').update(apiKey).digest('hex'),
+          ...UNRESTRICTED,
+          // What is measured is the way of a request, not its limits.
+          requestsPerMinute: 1_000_000_000,
+          tokensPerMinute: 1_000_000_000,
+        },
       ],
     },
     embedding: { folder: data },

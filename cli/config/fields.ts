@@ -50,6 +50,16 @@ export const hostPort = text('host:port', /^(\[[0-9a-fA-F:]+\]|[^\s:/@]+):\d{1,5
 export const host = text('a host name or address', /^[^\s/@]+$/);
 export const url = text('an http(s) URL without credentials', isPlainUrl);
 
+export const authority = text('host or host:port', /^[^\s/@?#]+$/);
+export const origin = text(
+  'an origin such as https://example.com, or *',
+  (value) => value === '*' || (URL.canParse(value) && new URL(value).origin === value),
+);
+export const time = text(
+  'a time such as 2030-01-31T12:00:00Z, in quotes',
+  (value) => /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(value) && !isNaN(Date.parse(value)),
+);
+
 export const secret = text(
   'a reference env:NAME or file:PATH',
   /^(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\0]+)$/,

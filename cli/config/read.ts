@@ -18,7 +18,8 @@ export function readSettings(source: Source, env: Environment): Settings {
   const folder = dirname(resolve(source.file));
   const { tls, ...temporal } = content.temporal;
   const { timeout, ...ipfs } = content.ipfs;
-  const { firstToken, ...router } = content.router;
+  const { firstToken, limits, signIn, ...router } = content.router;
+  const { wait, headers, request, ...limitsRest } = limits;
   const { healthEpoch } = content.schedules;
   const { maxAge, ...settlement } = content.settlement;
   const file = (path: string) => resolve(folder, path);
@@ -56,7 +57,13 @@ export function readSettings(source: Source, env: Environment): Settings {
     },
     ipfs: { ...ipfs, timeoutMs: timeout },
     database: { url: secretOrNull(content.database.url) },
-    router: { ...router, identity: secretOrNull(router.identity), firstTokenMs: firstToken },
+    router: {
+      ...router,
+      limits: { ...limitsRest, waitMs: wait, headersMs: headers, requestMs: request },
+      signIn: { domains: signIn.domains, tokenMs: signIn.token },
+      identity: secretOrNull(router.identity),
+      firstTokenMs: firstToken,
+    },
     models: content.models.map((model) => ({ ...model, file: fileOrNull(model.file) })),
     embedding: { folder: fileOrNull(content.embedding.folder) },
     oracles: content.oracles,
@@ -95,6 +102,10 @@ function checkAcross(source: Source, content: FileContent): void {
     if (policy.maximumIntervalMs < policy.initialIntervalMs) {
       throw source.error(['retries', kind, 'maximumInterval'], 'at least initialInterval');
     }
+  }
+  const { headers, request } = content.router.limits;
+  if (request < headers) {
+    throw source.error(['router', 'limits', 'request'], 'at least the time for headers');
   }
   if (content.oracles !== null && content.quorum > content.oracles.length) {
     throw source.error(['quorum'], 'at most the number of oracles');

@@ -3,10 +3,11 @@
  * be `embedded` here must be configured, or brought by `cortensor up`, before it is an EngineConfig.
  */
 import { z } from 'zod';
-import { SIDE_EFFECTS, type LayerName, type SideEffect } from '../../domain/config.js';
+import { API_SCOPES, SIDE_EFFECTS, type LayerName, type SideEffect } from '../../domain/config.js';
 import { TASK_QUEUES, type TaskQueueName } from '../../domain/ids.js';
 import {
   address,
+  authority,
   duration,
   embedded,
   flag,
@@ -15,12 +16,14 @@ import {
   integer,
   label,
   name,
+  origin,
   path,
   recipient,
   secret,
   sessionId,
   sha256,
   text,
+  time,
   url,
   wei,
 } from './fields.js';
@@ -136,10 +139,29 @@ export const LAYER_CONTRACTS: Readonly<Record<LayerName, readonly string[]>> = {
 
 // --- the file -----------------------------------------------------------------------------------
 
+const perMinute = integer(1, 1_000_000_000);
+
 const apiKey = z.strictObject({
   name,
   sha256,
   sessions: z.array(sessionId).default([]),
+  scopes: z.array(z.enum(API_SCOPES, { error: `one of ${API_SCOPES.join(', ')}` })).default([]),
+  expiresAt: time.nullable().default(null),
+  budgetTokens: integer(1, Number.MAX_SAFE_INTEGER).nullable().default(null),
+  requestsPerMinute: perMinute.nullable().default(null),
+  tokensPerMinute: perMinute.nullable().default(null),
+});
+
+const routerLimits = section({
+  requestsPerMinute: perMinute.default(6_000),
+  tokensPerMinute: perMinute.default(6_000_000),
+  maxConcurrent: integer(1, 100_000).default(2_000),
+  maxWaiting: integer(0, 100_000).default(500),
+  wait: duration(0, MINUTE, '0s to 1m').prefault('2s'),
+  headers: duration(100, 10 * MINUTE, '100ms to 10m').prefault('10s'),
+  request: duration(100, HOUR, '100ms to 1h').prefault('30s'),
+  maxHeaderBytes: integer(1_024, 1_048_576).default(16_384),
+  maxJsonDepth: integer(4, 1_000).default(32),
 });
 
 const binary = section({ binary: path.nullable().default(null) }).prefault({});
@@ -169,6 +191,7 @@ export const fileSchema = section({
   }).prefault({}),
   settlement: section({
     maxTasks: integer(1, 1_000).default(100),
+    maxAmountWei: wei.nullable().default(null),
     maxAge: duration(SECOND, DAY, '1s to 1d').prefault('2m'),
     feeBps: integer(0, 10_000).default(500),
   }).prefault({}),
@@ -190,6 +213,12 @@ export const fileSchema = section({
     host: host.default('127.0.0.1'),
     port: integer(0, 65_535).default(8_080),
     apiKeys: z.array(apiKey).default([]),
+    limits: routerLimits.prefault({}),
+    cors: z.array(origin).default([]),
+    signIn: section({
+      domains: z.array(authority).default([]),
+      token: duration(SECOND, DAY, '1s to 1d').prefault('15m'),
+    }).prefault({}),
     maxPromptBytes: integer(1, 1_048_576).default(262_144),
     maxBodyBytes: integer(1, 67_108_864).default(1_048_576),
     firstToken: duration(100, HOUR, '100ms to 1h').prefault('20s'),

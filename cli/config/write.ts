@@ -20,7 +20,8 @@ function toFile(config: EngineConfig) {
   const { stickyTimeoutMs, retries, schedules, settlement, dapps, ipfs, router, ...rest } = config;
   const { maxAgeMs, ...settlementRest } = settlement;
   const { timeoutMs, ...ipfsRest } = ipfs;
-  const { firstTokenMs, ...routerRest } = router;
+  const { firstTokenMs, limits, signIn, ...routerRest } = router;
+  const { waitMs, headersMs, requestMs, ...limitsRest } = limits;
   return {
     ...rest,
     stickyTimeout: formatDuration(stickyTimeoutMs),
@@ -40,7 +41,17 @@ function toFile(config: EngineConfig) {
     settlement: { ...settlementRest, maxAge: formatDuration(maxAgeMs) },
     dapps: { every: formatDuration(dapps.everyMs) },
     ipfs: { ...ipfsRest, timeout: formatDuration(timeoutMs) },
-    router: { ...routerRest, firstToken: formatDuration(firstTokenMs) },
+    router: {
+      ...routerRest,
+      limits: {
+        ...limitsRest,
+        wait: formatDuration(waitMs),
+        headers: formatDuration(headersMs),
+        request: formatDuration(requestMs),
+      },
+      signIn: { domains: signIn.domains, token: formatDuration(signIn.tokenMs) },
+      firstToken: formatDuration(firstTokenMs),
+    },
   };
 }
 

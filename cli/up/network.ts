@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { EngineConfig } from '../../domain/config.js';
-import { LAYERS } from '../../domain/config.js';
+import { LAYERS, UNRESTRICTED } from '../../domain/config.js';
 import {
   chatModel,
   embeddingModel,
@@ -165,7 +165,11 @@ export async function describeRuntime(facts: {
       identity: `file:${parties.router.identityFile}`,
       recipient: parties.router.recipient,
       apiKeys: [
-        { name: 'user', sha256: createHash('sha256').update(apiKey).digest('hex'), sessions: [] },
+        {
+          name: 'user',
+          sha256: createHash('sha256').update(apiKey).digest('hex'),
+          ...UNRESTRICTED,
+        },
       ],
     },
     modelFiles: facts.chatModelFile,

@@ -26,7 +26,15 @@ export interface RouterDeps {
   readonly routerId: string;
   readonly config: Pick<
     EngineConfig['router'],
-    'host' | 'port' | 'apiKeys' | 'maxPromptBytes' | 'maxBodyBytes' | 'firstTokenMs'
+    | 'host'
+    | 'port'
+    | 'apiKeys'
+    | 'limits'
+    | 'cors'
+    | 'signIn'
+    | 'maxPromptBytes'
+    | 'maxBodyBytes'
+    | 'firstTokenMs'
   >;
   readonly network: NetworkInfo;
   /** EIP-712 domain of the miners' messages. */

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { Runtime } from '../../cli/config.js';
 import { LAYER_CONTRACTS } from '../../cli/config/schema.js';
 import {
+  API_SCOPES,
   SIDE_EFFECTS,
   type EngineConfig,
   type LayerConfig,
@@ -31,6 +32,9 @@ const secret = fc.oneof(
 );
 const recipient = fc.stringMatching(/^[a-z0-9]{10,60}$/).map((tail) => `age1${tail}`);
 const wei = number(128n).map(String);
+const time = fc
+  .date({ min: new Date(0), max: new Date('2100-01-01'), noInvalidDate: true })
+  .map((at) => at.toISOString());
 const ms = (min: number, max: number) => fc.integer({ min, max });
 
 function each<K extends string, V>(keys: readonly K[], value: fc.Arbitrary<V>) {
@@ -82,6 +86,7 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
   }),
   settlement: fc.record({
     maxTasks: ms(1, 1_000),
+    maxAmountWei: fc.option(fc.bigInt({ min: 0n, max: 10n ** 30n }).map(String)),
     maxAgeMs: ms(1_000, 86_400_000),
     feeBps: ms(0, 10_000),
   }),
@@ -101,9 +106,35 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
         name,
         sha256: number(256n).map(hexOf(64)),
         sessions: fc.array(fc.bigInt({ min: 1n, max: 2n ** 63n - 1n }).map(String)),
+        scopes: fc.subarray([...API_SCOPES]),
+        expiresAt: fc.option(time),
+        budgetTokens: fc.option(ms(1, Number.MAX_SAFE_INTEGER)),
+        requestsPerMinute: fc.option(ms(1, 1_000_000_000)),
+        tokensPerMinute: fc.option(ms(1, 1_000_000_000)),
       }),
       { selector: (key) => key.name, maxLength: 3 },
     ),
+    limits: fc.record({
+      requestsPerMinute: ms(1, 1_000_000_000),
+      tokensPerMinute: ms(1, 1_000_000_000),
+      maxConcurrent: ms(1, 100_000),
+      maxWaiting: ms(0, 100_000),
+      waitMs: ms(0, 60_000),
+      headersMs: ms(100, 60_000),
+      requestMs: ms(60_000, 3_600_000),
+      maxHeaderBytes: ms(1_024, 1_048_576),
+      maxJsonDepth: ms(4, 1_000),
+    }),
+    cors: fc.array(
+      fc.oneof(
+        fc.constant('*'),
+        fc.domain().map((host) => `https://${host}`),
+      ),
+    ),
+    signIn: fc.record({
+      domains: fc.array(fc.tuple(fc.domain(), port).map(([host, at]) => `${host}:${at}`)),
+      tokenMs: ms(1_000, 86_400_000),
+    }),
     maxPromptBytes: ms(1, 1_048_576),
     maxBodyBytes: ms(1, 67_108_864),
     firstTokenMs: ms(100, 3_600_000),

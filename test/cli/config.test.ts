@@ -83,6 +83,8 @@ describe('loadSettings', () => {
     ['oracles: []\n', 'quorum', 'nothing'],
     ['retries: { ipfs: { startToClose: 1h } }\n', 'retries.ipfs.scheduleToClose', 'nothing'],
     ['router: { apiKeys: [{ name: a, sha256: abc }] }\n', 'router.apiKeys[0].sha256', 'a string'],
+    ['router: { limits: { headers: 1m } }\n', 'router.limits.request', 'nothing'],
+    ['router: { cors: ["https://example.com/"] }\n', 'router.cors[0]', 'a string'],
   ];
   for (const [text, path, got] of wrong) {
     it(`refuses ${text.trim()}`, () => {

@@ -5,7 +5,14 @@ import { cidOf } from '../../../adapters/ipfs/cid.js';
 import type { BlockStore } from '../../../adapters/ipfs/block-store.js';
 import { createIdentity } from '../../../adapters/seal/identity.js';
 import { createKeyring, wrapKeyring } from '../../../adapters/seal/keyring.js';
+import type { NetworkInfo } from '../../../domain/api.js';
 import { signingDomain } from '../../../domain/attestation.js';
+import {
+  UNRESTRICTED,
+  type ApiKeyConfig,
+  type EngineConfig,
+  type RouterLimits,
+} from '../../../domain/config.js';
 import { EngineError } from '../../../domain/errors.js';
 import type { Address, Cid, SessionId, TaskId } from '../../../domain/ids.js';
 import type { LeaseInput, OpenTask, TaskRecord } from '../../../domain/lease.js';
@@ -27,8 +34,42 @@ import { startRouter, type RouterDeps, type RunningRouter } from '../../../nodes
 import { ScriptedMiner, type Script } from './scripted-miner.js';
 
 export const DOMAIN = signingDomain(31_337, '0x00000000000000000000000000000000000000aa');
+/** EIP-712 domains by the contract that verifies. */
+export const DOMAINS = {
+  token: signingDomain(31_337, '0x00000000000000000000000000000000000000ab'),
+  manager: signingDomain(31_337, '0x00000000000000000000000000000000000000ac'),
+  payment: DOMAIN,
+};
+export const NETWORK: NetworkInfo = {
+  version: '0.1.0',
+  chainId: 31_337,
+  contracts: {
+    token: DOMAINS.token.verifyingContract,
+    sessionManager: DOMAINS.manager.verifyingContract,
+    sessionPayment: DOMAINS.payment.verifyingContract,
+  },
+  models: [
+    { name: 'tiny', pricePerTokenWei: '1' },
+    { name: 'small', pricePerTokenWei: '1' },
+  ],
+  feeBps: 100,
+  gatewayUrl: 'http://127.0.0.1:8080',
+};
 export const API_KEY = 'sk-test';
 export const SESSION: SessionId = '4711';
+
+/** Far above what tests ask for. */
+const LIMITS: RouterLimits = {
+  requestsPerMinute: 100_000,
+  tokensPerMinute: 100_000_000,
+  maxConcurrent: 1_000,
+  maxWaiting: 100,
+  waitMs: 500,
+  headersMs: 10_000,
+  requestMs: 30_000,
+  maxHeaderBytes: 16_384,
+  maxJsonDepth: 32,
+};
 
 const POLICY = parsePolicy({
   model: 'tiny',
@@ -193,6 +234,11 @@ export interface WorldOptions {
   readonly absent?: number;
   readonly blocks?: MemoryBlocks;
   readonly gateway?: FakeGateway;
+  /** Beside API_KEY and `sk-other`. */
+  readonly apiKeys?: readonly ApiKeyConfig[];
+  readonly limits?: Partial<RouterLimits>;
+  readonly cors?: readonly string[];
+  readonly signIn?: Partial<EngineConfig['router']['signIn']>;
 }
 
 export class World {
@@ -268,28 +314,18 @@ export async function startWorld(
       host: '127.0.0.1',
       port: 0,
       apiKeys: [
-        { name: 'test', sha256: sha256(API_KEY), sessions: [SESSION] },
-        { name: 'other', sha256: sha256('sk-other'), sessions: ['4712'] },
+        { ...UNRESTRICTED, name: 'test', sha256: sha256(API_KEY), sessions: [SESSION] },
+        { ...UNRESTRICTED, name: 'other', sha256: sha256('sk-other'), sessions: ['4712'] },
+        ...(options.apiKeys ?? []),
       ],
+      limits: { ...LIMITS, ...options.limits },
+      cors: options.cors ?? [],
+      signIn: { domains: ['app.example'], tokenMs: 60_000, ...options.signIn },
       maxPromptBytes: 4_096,
       maxBodyBytes: 64 * 1024,
       firstTokenMs: options.firstTokenMs ?? 5_000,
     },
-    network: {
-      version: '0.1.0',
-      chainId: 31_337,
-      contracts: {
-        token: DOMAIN.verifyingContract,
-        sessionManager: DOMAIN.verifyingContract,
-        sessionPayment: DOMAIN.verifyingContract,
-      },
-      models: [
-        { name: 'tiny', pricePerTokenWei: '1' },
-        { name: 'small', pricePerTokenWei: '1' },
-      ],
-      feeBps: 100,
-      gatewayUrl: 'http://127.0.0.1:8080',
-    },
+    network: NETWORK,
     signingDomain: DOMAIN,
     identity: routerKeys.identity,
     blockStore: blocks,
@@ -318,7 +354,7 @@ export async function startWorld(
         throw new EngineError('ORACLE_UNREACHABLE');
       }),
     accounts: {
-      readAccount: async (address) => ({ address, balanceWei: '5', permitNonce: '0' }),
+      readAccount: async (address) => ({ address, balanceWei: '5', permitNonce: '2' }),
     },
     log: () => undefined,
     ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
@@ -366,6 +402,6 @@ export function textOf(events: readonly { readonly data: string }[]): string {
     .join('');
 }
 
-function sha256(text: string): string {
+export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
