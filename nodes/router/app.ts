@@ -13,6 +13,7 @@ import type { CryptoPool } from './crypto-pool.js';
 import { errorBody, publicError } from './errors.js';
 import type { SessionGateway } from './gateway.js';
 import type { MinerHub } from './hub.js';
+import { addChangeRoutes } from './routes/changes.js';
 import { addOpenAiRoutes } from './routes/openai.js';
 import { addSessionRoutes } from './routes/sessions.js';
 import { addTaskRoutes } from './routes/tasks.js';
@@ -93,6 +94,7 @@ export function createApp(deps: AppDeps): RouterApp {
   });
   addOpenAiRoutes(app, deps);
   addSessionRoutes(app, deps);
+  addChangeRoutes(app, deps);
   addTaskRoutes(app, deps);
   return app;
 }

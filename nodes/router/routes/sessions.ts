@@ -1,39 +1,27 @@
-/** `/api/v1/sessions`: opening, watching and closing a session. */
+/** `/api/v1/sessions`: opening and watching a session. */
 import { z } from 'zod';
 import { policyHashOf, sessionIdOf } from '../../../adapters/seal/session-id.js';
 import { signingDomain } from '../../../domain/attestation.js';
 import { EngineError } from '../../../domain/errors.js';
-import { parseSessionId, sameAddress, type Address, type Hex } from '../../../domain/ids.js';
+import { parseSessionId } from '../../../domain/ids.js';
 import { parseWei } from '../../../domain/money.js';
 import { parsePolicy, SESSION_STATES, type OpenSessionRequest } from '../../../domain/session.js';
 import type { AppDeps, RouterApp } from '../app.js';
 import { authorise } from '../auth.js';
 import { readJson } from '../body.js';
+import { address, bytes32, limitsOf, permit, requireSigner, signature } from './signed.js';
 
 /** A long poll ends after this, whatever the session's state. */
 const MAX_WAIT_MS = 20_000;
 
-const hex = (pattern: RegExp, what: string) =>
-  z.custom<Hex>((v) => typeof v === 'string' && pattern.test(v), `expected ${what}`);
-const address = z.custom<Address>(
-  (v) => typeof v === 'string' && /^0x[0-9a-fA-F]{40}$/.test(v),
-  'expected an address',
-);
-const signature = hex(/^0x[0-9a-fA-F]{130}$/, 'a signature of 65 bytes');
-
 const openSchema = z.object({
   sessionId: z.string(),
   owner: address,
-  clientReference: hex(/^0x[0-9a-fA-F]{64}$/, '32 bytes'),
+  clientReference: bytes32,
   policy: z.unknown(),
   depositWei: z.string(),
   signature,
-  permit: z.object({
-    owner: address,
-    valueWei: z.string(),
-    deadline: z.number().int().min(0),
-    signature,
-  }),
+  permit,
 });
 
 const keyringSchema = z.object({
@@ -43,11 +31,7 @@ const keyringSchema = z.object({
 
 export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
   const { gateway, network, blockStore } = deps;
-  const bodyLimits = {
-    maxBytes: deps.limits.maxBodyBytes,
-    tooLarge: 'CONTENT_TOO_LARGE',
-    notText: 'REQUEST_INVALID',
-  } as const;
+  const bodyLimits = limitsOf(deps);
 
   app.post('/api/v1/sessions', async (c) => {
     const body = await readJson(c.req.raw, openSchema, bodyLimits);
@@ -81,12 +65,6 @@ export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
     await gateway.view(sessionId);
     const cid = await blockStore.put(Buffer.from(keyring, 'base64'), { signal: c.req.raw.signal });
     return c.json(await gateway.setKeyring(sessionId, { recipient, cid }));
-  });
-
-  app.post('/api/v1/sessions/:id/close', async (c) => {
-    const sessionId = parseSessionId(c.req.param('id'));
-    authorise(c.get('apiKey'), sessionId);
-    return c.json(await gateway.close(sessionId), 202);
   });
 
   app.get('/api/v1/miners', (c) =>
@@ -127,14 +105,10 @@ async function checkRequest(request: OpenSessionRequest, deps: AppDeps): Promise
     throw new EngineError('REQUEST_INVALID', { field: 'sessionId', expected: sessionId });
   }
   const policyHash = await policyHashOf(policy);
-  const [signer] = await deps.crypto.recover([
-    {
-      type: 'OpenSession',
-      domain: signingDomain(chainId, sessionManager),
-      value: { owner, clientReference, policyHash, deposit },
-      signature: request.signature,
-    },
-  ]);
-  if (signer === undefined || !sameAddress(signer, owner))
-    throw new EngineError('SIGNATURE_INVALID', { owner });
+  await requireSigner(deps, owner, {
+    type: 'OpenSession',
+    domain: signingDomain(chainId, sessionManager),
+    value: { owner, clientReference, policyHash, deposit },
+    signature: request.signature,
+  });
 }

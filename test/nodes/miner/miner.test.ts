@@ -181,7 +181,11 @@ describe('a miner works on a sealed task', () => {
   test('it puts down the end of a task that it revealed an answer to, and of no other', async () => {
     const entries: JournalEntry[] = [];
     const noted = new Promise<void>((resolve) => {
-      start({ journal: { append: async (entry) => void (entries.push(entry), resolve()) } });
+      const append = async (entry: JournalEntry) => {
+        entries.push(entry);
+        resolve();
+      };
+      start({ journal: { append } });
     });
     await welcome();
     router.send({ type: 'session', grant: await grant() });

@@ -12,7 +12,7 @@ import type { Address, Hex } from '../../../domain/ids.js';
 import { parsePolicy, type SessionView } from '../../../domain/session.js';
 import type { ChatResult, StreamEvent } from '../../../domain/task.js';
 import type { SealedTaskRequest, TaskStreamEvent } from '../../../domain/wire.js';
-import { DOMAIN, readSse, SESSION, startWorld, type World } from './support.js';
+import { DOMAINS, NETWORK, readSse, SESSION, startWorld, type World } from './support.js';
 
 const REQUEST = {
   model: 'tiny',
@@ -139,10 +139,10 @@ async function openRequest(owner: Wallet) {
     policyHash: await policyHashOf(policy),
     deposit: 1_000n,
   };
-  const signature = await signMessage(owner, 'OpenSession', DOMAIN, message);
+  const signature = await signMessage(owner, 'OpenSession', DOMAINS.manager, message);
   const sessionId = await sessionIdOf({
-    chainId: DOMAIN.chainId,
-    sessionManager: DOMAIN.verifyingContract,
+    chainId: NETWORK.chainId,
+    sessionManager: NETWORK.contracts.sessionManager,
     owner: owner.address as Address,
     clientReference,
   });
