@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ROOT, runForge } from './forge.js';
 
-/** Contracts that are deployed, by layer in the order of their deployment. */
+/** Contracts that are deployed, by layer in the order of their deployment; last the example. */
 const CONTRACTS = [
   'CortensorToken',
   'OracleCommittee',
@@ -17,6 +17,7 @@ const CONTRACTS = [
   'SessionManager',
   'SessionPayment',
   'SessionQueue',
+  'PriceCommentator',
 ] as const;
 
 const ABI_PATH = `${ROOT}contracts/abi.ts`;

@@ -3,8 +3,10 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {INodeRegistry} from "../src/onboarding/INodeRegistry.sol";
+import {ISessionManager} from "../src/service/ISessionManager.sol";
 import {Account, ISessionPayment} from "../src/service/ISessionPayment.sol";
 import {SessionId} from "../src/service/SessionId.sol";
+import {TaskProgress} from "../src/service/ITaskSteps.sol";
 import {Base} from "./Base.sol";
 import {Handler} from "./Handler.sol";
 
@@ -19,12 +21,14 @@ contract InvariantsTest is Base {
     IERC20 private token;
     INodeRegistry private registry;
     ISessionPayment private payment;
+    ISessionManager private manager;
 
     function setUp() public {
         handler = new Handler();
         handler.setUp();
-        (address a, address b, address c) = handler.contracts();
-        (token, registry, payment) = (IERC20(a), INodeRegistry(b), ISessionPayment(c));
+        (address a, address b, address c, address d) = handler.contracts();
+        (token, registry) = (IERC20(a), INodeRegistry(b));
+        (payment, manager) = (ISessionPayment(c), ISessionManager(d));
     }
 
     /// @dev Read by forge: the contracts that it calls.
@@ -48,7 +52,8 @@ contract InvariantsTest is Base {
         vm.assertEq(handler.doublePayments(), 0, "double payments");
     }
 
-    /// @dev Run by forge at the end of each run: exactly the tasks that were settled are marked.
+    /// @dev Run by forge at the end of each run: exactly the tasks that were settled are marked, a
+    /// request is over when it was ended, and no step on chain comes before the one it needs.
     function afterInvariant() external view {
         for (uint256 i = 0; i < handler.sessionCount(); i++) {
             SessionId id = handler.sessions(i);
@@ -57,7 +62,19 @@ contract InvariantsTest is Base {
                 if (payment.isTaskSettled(id, ordinal)) count++;
             }
             vm.assertEq(count, handler.settledTasks(id), "settled tasks");
+            vm.assertEq(
+                manager.sessionOf(id).policyNonce, handler.policyChanges(id), "changes of policy"
+            );
+            vm.assertTrue(handler.isEndedOnChain(id) == handler.isEnded(id), "end of a request");
+            if (handler.isEnded(id)) {
+                vm.assertEq(payment.accountOf(id).held, 0, "held by a request");
+            }
+            TaskProgress memory steps = handler.stepsOf(id);
+            vm.assertLe(steps.acked, steps.assigned, "acked");
+            vm.assertLe(steps.precommitted, steps.acked, "precommitted");
+            vm.assertLe(steps.committed, steps.precommitted, "committed");
         }
+        vm.assertLe(handler.consumer().callbacks(), handler.requestsEnded(), "callbacks");
     }
 
     function checkDeposits() private view {

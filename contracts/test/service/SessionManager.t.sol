@@ -7,10 +7,11 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {ISessionManager, Session} from "../../src/service/ISessionManager.sol";
 import {Account, AccountStatus, ISessionPayment} from "../../src/service/ISessionPayment.sol";
 import {SessionId} from "../../src/service/SessionId.sol";
-import {World} from "../World.sol";
+import {ServiceWorld} from "../ServiceWorld.sol";
+import {Wallet} from "../hostile/Wallets.sol";
 import {FeeToken, ReentrantToken, RefusingToken} from "../hostile/Tokens.sol";
 
-contract SessionManagerTest is World {
+contract SessionManagerTest is ServiceWorld {
     uint256 private constant KEY = 0xa11ce;
     bytes32 private constant REFERENCE = keccak256("reference");
     address private owner = vm.addr(KEY);
@@ -152,6 +153,107 @@ contract SessionManagerTest is World {
             bytes32(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector),
             "reason"
         );
+    }
+
+    // changePolicy
+
+    function test_changePolicy_replacesHash_andCounts_byAnyone() public {
+        SessionId id = openSession(KEY, REFERENCE, 10 ether);
+        for (uint64 nonce = 0; nonce < 3; nonce++) {
+            bytes32 policy = keccak256(abi.encode(nonce));
+            bytes memory signature = signPolicy(KEY, id, policy, nonce);
+            vm.expectEmit(address(manager));
+            emit ISessionManager.SessionUpdated(id, policy, nonce);
+            manager.changePolicy(id, policy, nonce, signature);
+            vm.assertEq(manager.sessionOf(id).policyHash, policy, "policy");
+            vm.assertEq(manager.sessionOf(id).policyNonce, nonce + 1, "nonce");
+        }
+        vm.assertEq(payment.accountOf(id).held, 10 ether, "held");
+    }
+
+    function test_changePolicy_reverts_whenNonceIsNotNext() public {
+        SessionId id = openSession(KEY, REFERENCE, 10 ether);
+        bytes memory signature = signPolicy(KEY, id, "new", 0);
+        bytes memory ahead = signPolicy(KEY, id, "new", 1);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                ISessionManager.SessionManagerNonceInvalid.selector, id, uint64(1), uint64(0)
+            )
+        );
+        manager.changePolicy(id, "new", 1, ahead);
+        manager.changePolicy(id, "new", 0, signature);
+        vm.expectPartialRevert(ISessionManager.SessionManagerNonceInvalid.selector);
+        manager.changePolicy(id, "new", 0, signature);
+        // The signature over nonce 0 does not pass as one over nonce 1.
+        vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
+        manager.changePolicy(id, "new", 1, signature);
+    }
+
+    function test_changePolicy_reverts_byOthers_andForOtherSessions() public {
+        SessionId id = openSession(KEY, REFERENCE, 10 ether);
+        SessionId other = openSession(KEY, "other", 10 ether);
+        bytes memory foreign = signPolicy(0xb0b, id, "new", 0);
+        bytes memory signature = signPolicy(KEY, id, "new", 0);
+        vm.expectRevert(
+            abi.encodeWithSelector(ISessionManager.SessionManagerSignatureInvalid.selector, owner)
+        );
+        manager.changePolicy(id, "new", 0, foreign);
+        vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
+        manager.changePolicy(other, "new", 0, signature);
+        vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
+        manager.changePolicy(id, "newer", 0, signature);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                ISessionManager.SessionManagerNotOpen.selector, SessionId.wrap(1)
+            )
+        );
+        manager.changePolicy(SessionId.wrap(1), "new", 0, signature);
+    }
+
+    function test_changePolicy_reverts_whenSignedForAnotherChainOrContract() public {
+        SessionId id = openSession(KEY, REFERENCE, 10 ether);
+        bytes memory signature = signPolicy(KEY, id, "new", 0);
+        vm.chainId(block.chainid + 1);
+        vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
+        manager.changePolicy(id, "new", 0, signature);
+        vm.chainId(31337);
+        ISessionManager original = manager;
+        deployAround(address(token));
+        SessionId twin = openSession(KEY, REFERENCE, 10 ether);
+        vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
+        manager.changePolicy(twin, "new", 0, signature);
+        original.changePolicy(id, "new", 0, signature);
+    }
+
+    function test_changePolicy_passes_whileExiting_andRevertsOnceClosed() public {
+        SessionId id = openSession(KEY, REFERENCE, 10 ether);
+        vm.prank(owner);
+        payment.requestExit(id);
+        manager.changePolicy(id, "new", 0, signPolicy(KEY, id, "new", 0));
+        payment.closeSession(id, 0, closing(id, 0));
+        bytes memory signature = signPolicy(KEY, id, "newer", 1);
+        vm.expectPartialRevert(ISessionManager.SessionManagerNotOpen.selector);
+        manager.changePolicy(id, "newer", 1, signature);
+    }
+
+    function test_changePolicy_passes_whenOwnerIsContract() public {
+        Wallet wallet = new Wallet();
+        token.mint(address(wallet), 1 ether);
+        wallet.call(address(token), abi.encodeCall(token.approve, (address(payment), 1 ether)));
+        bytes32 opening = keccak256(
+            abi.encode(
+                manager.OPEN_SESSION_TYPEHASH(), address(wallet), REFERENCE, bytes32(0), 1 ether
+            )
+        );
+        wallet.approveDigest(digestOf(address(manager), opening));
+        SessionId id = manager.openSession(address(wallet), REFERENCE, 0, 1 ether, "", 0, 0, 0, 0);
+        bytes32 change =
+            keccak256(abi.encode(manager.CHANGE_POLICY_TYPEHASH(), id, bytes32("new"), uint64(0)));
+        vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
+        manager.changePolicy(id, "new", 0, "");
+        wallet.approveDigest(digestOf(address(manager), change));
+        manager.changePolicy(id, "new", 0, "");
+        vm.assertEq(manager.sessionOf(id).policyHash, "new", "policy");
     }
 
     function openWithoutPermit(bytes memory signature, uint256 deposit) private {

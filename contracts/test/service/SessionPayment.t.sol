@@ -12,10 +12,10 @@ import {
 } from "../../src/service/ISessionPayment.sol";
 import {SessionId} from "../../src/service/SessionId.sol";
 import {IOracleCommittee} from "../../src/signing/IOracleCommittee.sol";
-import {World} from "../World.sol";
+import {ServiceWorld} from "../ServiceWorld.sol";
 import {ReentrantToken, RefusingToken} from "../hostile/Tokens.sol";
 
-contract SessionPaymentTest is World {
+contract SessionPaymentTest is ServiceWorld {
     uint256 private constant KEY = 0xa11ce;
     bytes32 private constant ROOT = keccak256("root");
     address private constant MINER = address(0x314e);
@@ -421,26 +421,5 @@ contract SessionPaymentTest is World {
         payment.settle(
             batchId, ROOT, charges, payments, 0, settling(batchId, ROOT, charges, payments, 0)
         );
-    }
-
-    function assertRefused(address target, bytes memory call) private {
-        (bool passed,) = target.call(call);
-        vm.assertTrue(!passed, "a call passed that must not");
-    }
-
-    function assertMoney(
-        uint256 deposited,
-        uint256 paid,
-        uint256 refunded,
-        uint256 held,
-        uint256 withdrawn
-    ) private view {
-        (uint256 a, uint256 b, uint256 c, uint256 d, uint256 e) = payment.money();
-        vm.assertEq(a, deposited, "deposited");
-        vm.assertEq(b, paid, "paid");
-        vm.assertEq(c, refunded, "refunded");
-        vm.assertEq(d, held, "held");
-        vm.assertEq(e, withdrawn, "withdrawn");
-        vm.assertEq(token.balanceOf(address(payment)), held + paid - withdrawn, "balance");
     }
 }
