@@ -2,7 +2,7 @@
  * The typed client of a router: opens funded sessions and hands out their handles. It runs wherever
  * there are `fetch` and Web Crypto; keys of sealed sessions are made here and never leave unsealed.
  */
-import { fromBase64, toBase64, toHex } from '../adapters/seal/bytes.js';
+import { fromBase64, toBase64 } from '../adapters/seal/bytes.js';
 import { recipientOf } from '../adapters/seal/identity.js';
 import { createKeyring, openKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
 import { policyHashOf, sessionIdOf } from '../adapters/seal/session-id.js';
@@ -14,6 +14,7 @@ import {
   parsePolicy,
   type OpenSessionRequest,
   type PolicyInput,
+  type ReservedMiner,
   type SessionPolicy,
   type SessionView,
 } from '../domain/session.js';
@@ -25,12 +26,21 @@ import {
   SessionHandle,
   type ExportedSession,
 } from './session.js';
-import { signOpening, signPermit, type OwnerSigner } from './signing.js';
+import { randomReference, signOpening, signPermit, type OwnerSigner } from './signing.js';
 
 export interface ClientOptions extends RouterOptions {
   /** The user's age identity. With it, sealed sessions can be exported and gone on with; without,
    * they end with this process. */
   readonly identity?: string;
+  /** Reads the node registry over the caller's own RPC. With it, keys are wrapped for nothing that
+   * the chain does not know; without, the router is believed when it names miners and validators. */
+  readonly registry?: RecipientReader;
+}
+
+/** Reads what a node is registered with. */
+export interface RecipientReader {
+  /** @returns the node's age recipient; `null` for an address that is not registered. */
+  readRecipient(address: Address): Promise<string | null>;
 }
 
 export interface OpenOptions {
@@ -50,10 +60,12 @@ export interface OpenOptions {
 export class CortensorClient {
   readonly #http: RouterHttp;
   readonly #identity: string | undefined;
+  readonly #registry: RecipientReader | undefined;
 
-  constructor({ identity, ...options }: ClientOptions) {
+  constructor({ identity, registry, ...options }: ClientOptions) {
     this.#http = new RouterHttp(options);
     this.#identity = identity;
+    this.#registry = registry;
   }
 
   /** Reads what must be known before signing: chain, contracts, models and prices. */
@@ -81,7 +93,8 @@ export class CortensorClient {
 
   /** Opens a funded session and waits until it takes requests.
    * @throws POLICY_INVALID, AMOUNT_INVALID — before anything is signed.
-   * @throws SEAL_NOT_RECIPIENT — the reference is that of a sealed session which is open already.
+   * @throws SEAL_NOT_RECIPIENT — the reference is that of a sealed session which is open already; or
+   *   a miner or validator that the router names has another recipient by the registry.
    * @throws EngineError — the router's, or the code that the opening failed with. */
   async openSession(options: OpenOptions): Promise<SessionHandle> {
     const { signal, readers = [] } = options;
@@ -172,15 +185,25 @@ export class CortensorClient {
     readers: readonly string[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
+    const nodes = [...miners, ...validators];
+    await Promise.all(nodes.map((node) => this.#requireRegistered(node)));
     const own = await this.#recipient();
     const file = await wrapKeyring(keyring, [
       ...(own === null ? [] : [own]),
-      ...[...miners, ...validators].map((node) => node.recipient),
+      ...nodes.map((node) => node.recipient),
       ...readers,
     ]);
     const body: SetKeyringRequest = { recipient, keyring: toBase64(file) };
     const call = { method: 'PUT', body, signal } as const;
     await this.#http.json<SessionView>(`/api/v1/sessions/${sessionId}/keyring`, call);
+  }
+
+  async #requireRegistered({ address, recipient }: ReservedMiner): Promise<void> {
+    if (this.#registry === undefined) return;
+    const registered = await this.#registry.readRecipient(address);
+    if (registered !== recipient) {
+      throw new EngineError('SEAL_NOT_RECIPIENT', { node: address, expected: 'as registered' });
+    }
   }
 
   #close(sessionId: SessionId): Promise<SessionView> {
@@ -221,8 +244,4 @@ interface SessionKeys {
 
 function createKeyringFor(sessionId: SessionId, policy: SessionPolicy): Promise<SessionKeys> {
   return createKeyring(sessionId, { postQuantum: policy.level === 'sealed-pq' });
-}
-
-function randomReference(): Hex {
-  return toHex(crypto.getRandomValues(new Uint8Array(32)));
 }

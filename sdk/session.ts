@@ -3,8 +3,9 @@ import type { Channel } from '../adapters/seal/channel.js';
 import { openChannel } from '../adapters/seal/channel.js';
 import { toBase64 } from '../adapters/seal/bytes.js';
 import { wrapKeyring } from '../adapters/seal/keyring.js';
+import type { TaskProof } from '../domain/api.js';
 import { EngineError, isErrorCode } from '../domain/errors.js';
-import type { SessionId } from '../domain/ids.js';
+import type { SessionId, TaskId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
 import type { Keyring } from '../domain/sealing.js';
 import { SESSION_STATES, type SessionState, type SessionView } from '../domain/session.js';
@@ -12,6 +13,14 @@ import type { ChatRequest } from '../domain/task.js';
 import { streamAnswer, type Answer, type AnswerStream } from './answer.js';
 import { askPlain } from './ask-plain.js';
 import { askSealed } from './ask-sealed.js';
+import {
+  changePolicy,
+  deposit,
+  withdraw,
+  type DepositOptions,
+  type PolicyOptions,
+  type WithdrawOptions,
+} from './changes.js';
 import type { RouterHttp } from './http.js';
 import { readRecorded } from './recorded.js';
 import { pause } from './retry.js';
@@ -74,14 +83,70 @@ export class SessionHandle {
     return awaitState(this.#parts.http, this.id, state, options);
   }
 
-  /** Asks the session to close: open tasks end first, what is left is refunded. */
-  close(): Promise<SessionView> {
-    return this.#parts.http.json(`/api/v1/sessions/${this.id}/close`, { method: 'POST' });
+  /** Adds to the session's deposit. The answer may come before the chain has it: then the deposit
+   * goes on by itself, and `view` has it soon.
+   * @throws AMOUNT_INVALID — before anything is signed.
+   * @throws SESSION_NOT_OPEN, SIGNATURE_INVALID — nothing was begun.
+   * @throws TRANSACTION_REVERTED — the contract refuses it, for want of tokens for one. */
+  deposit(options: DepositOptions): Promise<SessionView> {
+    return deposit(this.#parts.http, this.id, options);
   }
 
-  /** Records of the session's tasks, in their order. */
-  tasks(): Promise<readonly TaskRecord[]> {
-    return this.#parts.http.json(`/api/v1/sessions/${this.id}/tasks`);
+  /** Lets the session know of deposits that were made on chain by themselves. */
+  syncDeposit(): Promise<SessionView> {
+    return this.#post('deposits/sync');
+  }
+
+  /** Takes back what is free, `view().budget.freeWei` at most, while the session goes on.
+   * @throws AMOUNT_INVALID — before anything is signed.
+   * @throws BUDGET_EXHAUSTED — less is free.
+   * @throws SESSION_NOT_OPEN, SIGNATURE_INVALID — nothing was begun. */
+  withdraw(options: WithdrawOptions): Promise<SessionView> {
+    return withdraw(this.#parts.http, this.id, options);
+  }
+
+  /** Changes the session's policy once the tasks under way have ended; until then new ones are
+   * answered with SESSION_BUSY.
+   * @throws POLICY_INVALID — a field beyond its limits, or one that cannot change.
+   * @throws SESSION_NOT_OPEN, SESSION_BUSY, SIGNATURE_INVALID — nothing was begun. */
+  async changePolicy(options: PolicyOptions): Promise<SessionView> {
+    const { http } = this.#parts;
+    return changePolicy(http, await readView(http, this.id, options.signal), options);
+  }
+
+  /** Asks the session to close: open tasks end first, what is left is refunded. */
+  close(): Promise<SessionView> {
+    return this.#post('close');
+  }
+
+  /** Closes the session, and ends tasks whose answer has not begun as `cancelled`, free. Those that
+   * have begun are finished and billed. */
+  cancel(): Promise<SessionView> {
+    return this.#post('cancel');
+  }
+
+  /** Ends a task as `cancelled`, free, unless its answer has begun. One that has ended answers with
+   * its record.
+   * @throws TASK_UNDER_WAY — the answer has begun: it is finished and billed.
+   * @throws TASK_NOT_FOUND */
+  cancelTask(taskId: TaskId): Promise<TaskRecord> {
+    return this.#post(`tasks/${taskId}/cancel`);
+  }
+
+  /** Records of the session's tasks, in their order.
+   * @param range - `from`: the first ordinal; `limit`: at most so many, 1–1,000. */
+  tasks(range: { readonly from?: number; readonly limit?: number } = {}): Promise<TaskRecord[]> {
+    const query = new URLSearchParams(
+      Object.entries(range).map(([key, value]) => [key, String(value)]),
+    );
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/tasks?${query.toString()}`);
+  }
+
+  /** Reads the proof that a task is in a batch which the chain has settled. What the router says is
+   * not believed, but verified by `SessionPayment.verifyTask(batchId, leaf, proof)`.
+   * @throws TASK_NOT_FOUND, TASK_NOT_SETTLED */
+  proof(taskId: TaskId): Promise<TaskProof> {
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/tasks/${taskId}/proof`);
   }
 
   /** Reads the agreed answer of a task that has ended, by its record.
@@ -119,6 +184,10 @@ export class SessionHandle {
     const { keyring, recipient } = this.#parts;
     if (keyring === null) return { version: 1, sessionId: this.id, keyring: null };
     return await exportKeyring(keyring, recipient);
+  }
+
+  #post<T>(path: string): Promise<T> {
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/${path}`, { method: 'POST' });
   }
 }
 

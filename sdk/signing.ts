@@ -1,4 +1,5 @@
 /** What owners and payers sign: openings, deposits with their permits, withdrawals, and policies. */
+import { toHex } from '../adapters/seal/bytes.js';
 import type { NetworkInfo } from '../domain/api.js';
 import { MESSAGE_TYPES, signingDomain, type MessageType } from '../domain/attestation.js';
 import type { Address, Hex, SessionId } from '../domain/ids.js';
@@ -88,6 +89,11 @@ export async function signPermit(
   const message = { owner, spender, value, nonce, deadline };
   const signature = await sign(signer, network, 'Permit', 'token', message);
   return { owner, valueWei: value.toString(), deadline, signature };
+}
+
+/** A reference that nobody has used. */
+export function randomReference(): Hex {
+  return toHex(crypto.getRandomValues(new Uint8Array(32)));
 }
 
 async function sign(

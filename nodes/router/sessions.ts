@@ -86,6 +86,7 @@ export class Sessions {
   /** Finds the session of a request.
    * @throws SESSION_NOT_FOUND — it was never opened.
    * @throws SESSION_NOT_OPEN — it takes no requests in its state.
+   * @throws SESSION_BUSY — its policy is being changed.
    * @throws ROUTER_LEASE_LOST — it is open, and another router holds it. */
   async require(sessionId: SessionId): Promise<SessionHost> {
     const here = this.#hosts.get(sessionId) ?? (await this.#claim(sessionId));
@@ -96,6 +97,7 @@ export class Sessions {
   async #claim(sessionId: SessionId): Promise<SessionHost> {
     const { gateway, taskQueue } = this.#deps;
     const { state } = await gateway.view(sessionId);
+    if (state === 'Changing') throw new EngineError('SESSION_BUSY', { sessionId });
     if (state !== 'Open') throw new EngineError('SESSION_NOT_OPEN', { sessionId, state });
     const arrival = this.#arrival(sessionId);
     const { holder } = await gateway.claimLease(sessionId, taskQueue);

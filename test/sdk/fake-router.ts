@@ -53,6 +53,9 @@ export async function createFakeRouter() {
     opened: [] as OpenSessionRequest[],
     tasks: [] as SealedTaskRequest[],
     completions: [] as { key: string | undefined; session: string | undefined; body: unknown }[],
+    /** Of routes that change a session or a task, by the path behind the session's id. */
+    changes: [] as { path: string; body: unknown }[],
+    keyrings: 0,
     fetches: 0,
   };
   let state: SessionState = 'Opening';
@@ -125,6 +128,7 @@ export async function createFakeRouter() {
   app.put('/api/v1/sessions/:id/keyring', async (c) => {
     const body = await c.req.json<SetKeyringRequest>();
     const file = fromBase64(body.keyring);
+    seen.keyrings++;
     keyring = await openKeyring(file, node.identity);
     keyringView = { recipient: body.recipient, cid: put(file) };
     state = 'Open';
@@ -134,6 +138,21 @@ export async function createFakeRouter() {
     state = 'Closing';
     return c.json(view(), 202);
   });
+  for (const path of ['deposits', 'deposits/sync', 'withdrawals', 'policy', 'cancel']) {
+    app.post(`/api/v1/sessions/:id/${path}`, async (c) => {
+      const text = await c.req.text();
+      seen.changes.push({ path, body: text === '' ? null : (JSON.parse(text) as unknown) });
+      return c.json(view(), 202);
+    });
+  }
+  app.post('/api/v1/sessions/:id/tasks/:taskId/cancel', (c) => {
+    seen.changes.push({ path: 'tasks/cancel', body: c.req.param('taskId') });
+    return c.json({ taskId: c.req.param('taskId'), outcome: 'cancelled' });
+  });
+  app.get('/api/v1/sessions/:id/tasks/:taskId/proof', (c) =>
+    c.json({ taskId: c.req.param('taskId'), root: '0x1' }),
+  );
+  app.get('/api/v1/sessions/:id/tasks', (c) => c.json([{ query: c.req.query() }]));
   app.get('/api/v1/payloads/:cid', (c) => {
     const bytes = blocks.get(c.req.param('cid'));
     if (bytes === undefined) throw new EngineError('CONTENT_MISSING');
@@ -189,6 +208,7 @@ export async function createFakeRouter() {
     blocks,
     miners,
     put,
+    recipient: node.recipient,
     router,
     seen,
     async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
