@@ -13,6 +13,16 @@ export async function readPolicyFile(path: string): Promise<SessionPolicy> {
   return parsePolicy(parseYaml(path, await readText(path)));
 }
 
+/** Reads the fields of a policy that are to change; their values are checked with the others.
+ * @throws POLICY_INVALID — the file cannot be read, is no YAML, or holds nothing that can change. */
+export async function readPolicyFields(path: string): Promise<Partial<SessionPolicy>> {
+  const fields = parseYaml(path, await readText(path));
+  if (typeof fields !== 'object' || fields === null || Object.keys(fields).length === 0) {
+    throw new EngineError('POLICY_INVALID', { path, expected: 'fields of a policy' });
+  }
+  return fields as Partial<SessionPolicy>;
+}
+
 async function readText(path: string): Promise<string> {
   try {
     const bytes = await readFile(path);

@@ -119,9 +119,29 @@ export const COMMANDS: Commands = {
         summary: 'ask one question and stream the answer',
         load: async () => (await import('./commands/session/ask.js')).sessionAsk,
       },
+      deposit: {
+        summary: 'add to its deposit',
+        load: async () => (await import('./commands/session/deposit.js')).sessionDeposit,
+      },
+      sync: {
+        summary: 'let it know of deposits that were made on chain without it',
+        load: async () => (await import('./commands/session/deposit.js')).sessionSync,
+      },
+      withdraw: {
+        summary: 'take back what is free',
+        load: async () => (await import('./commands/session/withdraw.js')).sessionWithdraw,
+      },
+      policy: {
+        summary: 'change its policy',
+        load: async () => (await import('./commands/session/policy.js')).sessionPolicy,
+      },
       close: {
         summary: 'settle, close and refund the rest',
         load: async () => (await import('./commands/session/close.js')).sessionClose,
+      },
+      cancel: {
+        summary: 'close at once; what has not begun is free',
+        load: async () => (await import('./commands/session/cancel.js')).sessionCancel,
       },
       exit: {
         summary: 'take the money back by contract alone, with the engine gone',
@@ -139,6 +159,10 @@ export const COMMANDS: Commands = {
       show: {
         summary: 'say how far one is, or how it ended',
         load: async () => (await import('./commands/task/show.js')).taskShow,
+      },
+      cancel: {
+        summary: 'end one whose answer has not begun, free',
+        load: async () => (await import('./commands/task/cancel.js')).taskCancel,
       },
       prove: {
         summary: 'prove by the contract that it was settled, and as what',

@@ -77,9 +77,10 @@ async function readOwn(
   return session;
 }
 
-/** Unix seconds by the clock that counts: the chain's. */
+/** Unix seconds by the clock that counts: that of the block which an exit sent now would be in. */
 async function timeOf({ provider }: ServiceLayer): Promise<number> {
-  return (await provider.getBlock('latest'))?.timestamp ?? 0;
+  const block = (await provider.getBlock('pending')) ?? (await provider.getBlock('latest'));
+  return block?.timestamp ?? 0;
 }
 
 function waitingResult(sessionId: SessionId, heldWei: bigint, exitAt: number): Result {

@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { EngineError } from '../../../domain/errors.js';
 import type { Address, Hex } from '../../../domain/ids.js';
-import { parseTokens } from '../../../domain/money.js';
 import { isClientSealed } from '../../../domain/sealing.js';
 import type { SessionPolicy } from '../../../domain/session.js';
 import type { CortensorClient } from '../../../sdk/index.js';
@@ -14,6 +13,7 @@ import { readPolicyFile } from '../../policy-file.js';
 import { openClient, ROUTER_OPTIONS } from '../../router-access.js';
 import { readSavedSession, writeSavedSession, type SavedSession } from '../../saved-session.js';
 import { viewLines } from '../../session-view.js';
+import { parseAmount } from '../../transfer.js';
 
 export const sessionOpen = defineCommand({
   name: 'session open',
@@ -33,9 +33,9 @@ the answers later.`,
   failure: 'the session did not open, or the router could not be reached',
   async run({ values }) {
     const policy = await readPolicyFile(values.policy);
-    const depositWei = parseTokens(values.deposit);
-    if (depositWei === 0n) throw new EngineError('AMOUNT_INVALID', { expected: 'more than 0' });
-    if (isClientSealed(policy.level) && (values.save ?? values.identity) === undefined) {
+    const depositWei = parseAmount(values.deposit);
+    const hasBoth = values.save !== undefined && values.identity !== undefined;
+    if (isClientSealed(policy.level) && !hasBoth) {
       throw new EngineError('USAGE', {
         expected: `--save and --identity at level ${policy.level}`,
       });
