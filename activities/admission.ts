@@ -49,7 +49,7 @@ export interface AdmissionDeps {
 }
 
 /** A policy that IPFS has not found this long after the request is not waited for. */
-const POLICY_SECONDS = 600;
+const POLICY_SECONDS = 120;
 /** The key that the task's id is made of, in every session of a contract. */
 const TASK_KEY = 'request';
 
