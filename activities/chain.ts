@@ -11,14 +11,14 @@ import type { ServiceChain } from '../adapters/chain/service.js';
 import type { LayerName } from '../domain/config.js';
 import { EngineError } from '../domain/errors.js';
 import type { NodeHealth } from '../domain/health.js';
-import type { Address, Cid, Hex, SessionId } from '../domain/ids.js';
-import type { WeiString } from '../domain/money.js';
+import type { Address, Cid, Hex, TaskId } from '../domain/ids.js';
 import type { Candidate, NodeStatus, RegisteredNode } from '../domain/node.js';
 import type { NodeApplication, UserApplication } from '../domain/onboarding.js';
-import type { OpenSessionRequest } from '../domain/session.js';
 import type { BatchReceipt, SettlementBatch } from '../domain/settlement.js';
+import type { SettledTask } from '../domain/task.js';
 import { createCandidateReader } from './candidates.js';
 import { translated } from './failure.js';
+import { createSessionActivities, type SessionActivities } from './sessions.js';
 
 interface Approved {
   readonly evidenceCid: Cid;
@@ -29,7 +29,7 @@ interface Approved {
 /** A registered miner, as far as an epoch cares. */
 export type MinerStatus = Pick<RegisteredNode, 'address' | 'status'>;
 
-export interface ChainActivities {
+export interface ChainActivities extends SessionActivities {
   /** @returns its transaction; `null` when the node was registered before, by another application. */
   registerNode(application: NodeApplication): Promise<Hex | null>;
   /** @returns its transaction; `null` when the node was active already. */
@@ -52,23 +52,18 @@ export interface ChainActivities {
   reportEpoch(
     input: Approved & { readonly epoch: number; readonly scores: readonly NodeHealth[] },
   ): Promise<{ readonly root: Hex; readonly reportTx: Hex }>;
-  openSession(input: {
-    readonly request: OpenSessionRequest;
-    readonly policyCid: Cid;
-  }): Promise<Hex>;
   settleBatch(input: {
     readonly batchCid: Cid;
     readonly signatures: readonly Hex[];
   }): Promise<BatchReceipt>;
-  closeSession(input: {
-    readonly sessionId: SessionId;
-    readonly chargedWei: WeiString;
-    readonly signatures: readonly Hex[];
-  }): Promise<{ readonly refundedWei: WeiString }>;
+  /** Those of the tasks that are settled on chain, in whatever batch. */
+  findSettled(
+    tasks: readonly Pick<SettledTask, 'sessionId' | 'taskId' | 'ordinal'>[],
+  ): Promise<readonly TaskId[]>;
 }
 
 export interface ChainActivityDeps {
-  readonly outbox: Pick<Outbox, 'execute'>;
+  readonly outbox: Pick<Outbox, 'execute' | 'confirm'>;
   readonly onboarding: OnboardingChain;
   readonly health: HealthChain;
   readonly service: ServiceChain;
@@ -105,6 +100,25 @@ export function createChainActivities(deps: ChainActivityDeps): ChainActivities 
       const isRefused = error instanceof EngineError && error.code === 'TRANSACTION_REVERTED';
       if (isRefused && (await isSo())) return null;
       throw error;
+    }
+  }
+
+  /** What was sent before, perhaps with other signatures of the same committee, is the same business:
+   * its transaction is the one to wait for. */
+  async function executeSigned(
+    key: string,
+    write: Pick<Intent, 'to' | 'data'>,
+  ): Promise<ReceiptSummary> {
+    try {
+      return await execute('service', key, write);
+    } catch (error) {
+      const isSent = error instanceof EngineError && error.code === 'IDEMPOTENCY_CONFLICT';
+      if (!isSent) throw error;
+      const context = Context.current();
+      return await outbox.confirm(key, {
+        signal: context.cancellationSignal,
+        onPoll: () => context.heartbeat(),
+      });
     }
   }
 
@@ -172,32 +186,29 @@ export function createChainActivities(deps: ChainActivityDeps): ChainActivities 
       return { root: published.root, reportTx: hash };
     },
 
-    async openSession({ request, policyCid }) {
-      const write = service.encodeOpenSession(request, policyCid);
-      return (await execute('service', `open-session:${request.sessionId}`, write)).hash;
-    },
-
     async settleBatch({ batchCid, signatures }) {
       // Laid out by `buildBatch`, and named by its CID: nobody else's bytes can be here.
       const batch = await readJson(batchCid, (value) => value as SettlementBatch);
       const write = service.encodeSettle(batch, signatures);
-      const { hash } = await execute('service', `settle:${batch.batchId}`, write);
+      const { hash } = await executeSigned(`settle:${batch.batchId}`, write);
       return { batchId: batch.batchId, batchCid, root: batch.root, settlementTx: hash };
     },
 
-    async closeSession(close) {
-      const { sessionId, chargedWei } = close;
-      const key = `close-session:${sessionId}:${chargedWei}`;
-      try {
-        await execute('service', key, service.encodeCloseSession(close));
-      } catch (error) {
-        // The owner may have taken its exit meanwhile; then there is nothing left to close.
-        if (!(error instanceof EngineError) || error.code !== 'TRANSACTION_REVERTED') throw error;
-        if ((await service.readClosing(sessionId)) === null) throw error;
-      }
-      const closing = await service.readClosing(sessionId);
-      if (closing === null) throw new EngineError('TRANSACTION_PENDING', { sessionId });
-      return { refundedWei: closing.refundedWei.toString() };
+    async findSettled(tasks) {
+      const settled = await Promise.all(
+        tasks.map(async ({ sessionId, taskId, ordinal }) =>
+          (await service.isTaskSettled(sessionId, ordinal)) ? [taskId] : [],
+        ),
+      );
+      return settled.flat();
     },
+
+    ...createSessionActivities({
+      service,
+      writer: {
+        execute: (key, write) => execute('service', key, write),
+        executeSigned,
+      },
+    }),
   });
 }

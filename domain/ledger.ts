@@ -2,8 +2,9 @@
  * The ledger of a session: which tasks it has taken, what is reserved for them, and what they cost.
  * Pure and deterministic: the session's workflow owns one and drives it with messages.
  *
- * Money: `charged + reserved <= deposited` always; a task reserves its worst case when it is
- * accepted, and every end releases the reservation, `completed` in exchange for its charge.
+ * Money: `charged + reserved + withdrawing <= deposited` always, with `deposited` as the chain last said
+ * it; a task reserves its worst case when it is accepted, and every end releases the reservation,
+ * `completed` in exchange for its charge.
  */
 import { ARCHIVE_PAGE_TASKS } from './archive.js';
 import { chargeOf } from './charge.js';
@@ -31,12 +32,25 @@ interface EndedEntry extends SettledTask {
   readonly batchCid: Cid | null;
 }
 
+/** A withdrawal by its reference: on its way, or on chain. */
+interface Withdrawal {
+  readonly reference: Hex;
+  readonly amountWei: WeiString;
+  readonly isPending: boolean;
+}
+
+/** Withdrawals that stay known after their end, so that a repeated one is no second one. */
+const REMEMBERED_WITHDRAWALS = 1_000;
+
 /** A ledger as one JSON value, to carry it into the next run of the workflow. */
 export interface LedgerState {
   readonly nextOrdinal: number;
   readonly chargedWei: WeiString;
   readonly endedCount: number;
   readonly settledCount: number;
+  readonly depositedWei: WeiString;
+  readonly withdrawnWei: WeiString;
+  readonly withdrawals: readonly Withdrawal[];
   readonly open: readonly OpenEntry[];
   readonly ended: readonly EndedEntry[];
 }
@@ -47,6 +61,8 @@ export interface LedgerTerms {
   readonly depositedWei: bigint;
   readonly pricePerTokenWei: bigint;
   readonly feeBps: number;
+  /** Tasks that cost nothing are settled as well: a contract can be told their end only with proof. */
+  readonly settlesFree: boolean;
 }
 
 export class SessionLedger {
@@ -54,15 +70,31 @@ export class SessionLedger {
   readonly #open = new Map<TaskId, OpenEntry>();
   /** In the order of their ends. */
   readonly #ended = new Map<TaskId, EndedEntry>();
+  readonly #withdrawals = new Map<Hex, Withdrawal>();
+  #policy: SessionPolicy;
+  /** Held or charged, by the chain's last word. */
+  #depositedWei: bigint;
+  #withdrawnWei = 0n;
+  #withdrawingWei = 0n;
   #nextOrdinal = 0;
   #chargedWei = 0n;
   #reservedWei = 0n;
   #endedCount = 0;
   #settledCount = 0;
+  /** While its policy changes, a session takes no new tasks. */
+  isPaused = false;
 
   constructor(terms: LedgerTerms, carried?: LedgerState) {
     this.#terms = terms;
+    this.#policy = terms.policy;
+    this.#depositedWei = terms.depositedWei;
     if (carried === undefined) return;
+    this.#depositedWei = BigInt(carried.depositedWei);
+    this.#withdrawnWei = BigInt(carried.withdrawnWei);
+    for (const withdrawal of carried.withdrawals) {
+      this.#withdrawals.set(withdrawal.reference, withdrawal);
+      if (withdrawal.isPending) this.#withdrawingWei += BigInt(withdrawal.amountWei);
+    }
     this.#nextOrdinal = carried.nextOrdinal;
     this.#chargedWei = BigInt(carried.chargedWei);
     this.#endedCount = carried.endedCount;
@@ -82,7 +114,9 @@ export class SessionLedger {
       if (known.requestCid !== task.requestCid) return refusal(taskId, 'IDEMPOTENCY_CONFLICT');
       return { taskId, ordinal: known.ordinal, ended: this.#ended.get(taskId)?.outcome ?? null };
     }
-    const { policy, pricePerTokenWei, feeBps, depositedWei } = this.#terms;
+    if (this.isPaused) return refusal(taskId, 'SESSION_BUSY');
+    const { pricePerTokenWei, feeBps } = this.#terms;
+    const policy = this.#policy;
     if (task.model !== policy.model) return refusal(taskId, 'MODEL_UNKNOWN');
     if (this.#nextOrdinal >= policy.maxTasks) return refusal(taskId, 'BUDGET_EXHAUSTED');
     const reservedWei = maxChargeWei({
@@ -92,9 +126,7 @@ export class SessionLedger {
       miners: policy.redundancy,
       feeBps,
     });
-    if (this.#chargedWei + this.#reservedWei + reservedWei > depositedWei) {
-      return refusal(taskId, 'BUDGET_EXHAUSTED');
-    }
+    if (reservedWei > this.freeWei) return refusal(taskId, 'BUDGET_EXHAUSTED');
     const ordinal = this.#nextOrdinal++;
     this.#reservedWei += reservedWei;
     this.#open.set(taskId, {
@@ -145,7 +177,7 @@ export class SessionLedger {
       ...(completion.resultCid === undefined ? {} : { resultCid: completion.resultCid }),
       ...end,
       usage: completion.usage,
-      settlement: end.chargeWei === '0' ? 'none' : 'pending',
+      settlement: end.chargeWei === '0' && !this.#terms.settlesFree ? 'none' : 'pending',
       settlementTx: null,
       batchCid: null,
     });
@@ -156,15 +188,70 @@ export class SessionLedger {
    * @returns their ids. */
   expire(beforeMs: number): TaskId[] {
     const late = [...this.#open.values()].filter((task) => task.acceptedAtMs < beforeMs);
-    for (const { taskId } of late) {
-      this.complete({
-        taskId,
-        outcome: 'expired',
-        paidMiners: [],
-        usage: { promptTokens: 0, completionTokens: 0 },
-      });
-    }
+    for (const { taskId } of late) this.#endFree(taskId, 'expired');
     return late.map((task) => task.taskId);
+  }
+
+  /** Ends open tasks as `cancelled`, free. A task that has ended keeps its end. */
+  cancel(taskIds: readonly TaskId[]): CompleteAnswer[] {
+    return taskIds.map((taskId) => this.#endFree(taskId, 'cancelled'));
+  }
+
+  #endFree(taskId: TaskId, outcome: TaskOutcome): CompleteAnswer {
+    const usage = { promptTokens: 0, completionTokens: 0 };
+    return this.complete({ taskId, outcome, paidMiners: [], usage });
+  }
+
+  /** Puts another policy in force, for the tasks that come from now on. */
+  changePolicy(policy: SessionPolicy): void {
+    this.#policy = policy;
+  }
+
+  /** Takes over what the chain says of the deposit. A withdrawal that is pending must not have gone to
+   * the chain: its amount could be in there or not.
+   * @param wei - held and charged, together. */
+  setDeposit(wei: bigint): void {
+    this.#depositedWei = wei;
+  }
+
+  /** Takes a withdrawal out of what is free; one whose reference is known changes nothing.
+   * @returns false when less is free. */
+  withdraw(reference: Hex, amountWei: bigint): boolean {
+    if (this.#withdrawals.has(reference)) return true;
+    if (amountWei > this.freeWei) return false;
+    this.#withdrawingWei += amountWei;
+    this.#withdrawals.set(reference, {
+      reference,
+      amountWei: amountWei.toString(),
+      isPending: true,
+    });
+    return true;
+  }
+
+  /** Ends a withdrawal: the chain has it, or, refused, its amount is free again. */
+  endWithdrawal(reference: Hex, isDone: boolean): void {
+    const withdrawal = this.#withdrawals.get(reference);
+    if (withdrawal?.isPending !== true) return;
+    const amountWei = BigInt(withdrawal.amountWei);
+    this.#withdrawingWei -= amountWei;
+    this.#withdrawals.delete(reference);
+    if (!isDone) return;
+    this.#depositedWei -= amountWei;
+    this.#withdrawnWei += amountWei;
+    this.#withdrawals.set(reference, { ...withdrawal, isPending: false });
+    for (const [oldest, { isPending }] of this.#withdrawals) {
+      if (this.#withdrawals.size <= REMEMBERED_WITHDRAWALS) return;
+      if (!isPending) this.#withdrawals.delete(oldest);
+    }
+  }
+
+  knowsWithdrawal(reference: Hex): boolean {
+    return this.#withdrawals.has(reference);
+  }
+
+  /** Whether a withdrawal is known and has ended. */
+  isWithdrawn(reference: Hex): boolean {
+    return this.#withdrawals.get(reference)?.isPending === false;
   }
 
   /** Notes what became of charged tasks: settled on chain, or disputed, which gives the charge back.
@@ -175,10 +262,13 @@ export class SessionLedger {
       if (task?.settlement !== 'pending') continue;
       if (!isSettled) {
         this.#chargedWei -= BigInt(task.chargeWei);
+        const { evidenceCid: _, resultCid: __, ...rest } = task;
+        // The end without a charge can be settled where the one with a charge could not.
+        const isSettledFree = this.#terms.settlesFree && task.chargeWei !== '0';
         this.#ended.set(taskId, {
-          ...task,
+          ...(isSettledFree ? rest : task),
           outcome: 'disputed',
-          settlement: 'disputed',
+          settlement: isSettledFree ? 'pending' : 'disputed',
           chargeWei: '0',
           feeWei: '0',
           payments: [],
@@ -204,6 +294,11 @@ export class SessionLedger {
     return [...this.#ended.values()].filter((task) => task.settlement === 'pending');
   }
 
+  /** Neither charged nor promised to a task or a withdrawal. */
+  get freeWei(): bigint {
+    return this.#depositedWei - this.#chargedWei - this.#reservedWei - this.#withdrawingWei;
+  }
+
   get accepted(): number {
     return this.#nextOrdinal;
   }
@@ -221,13 +316,14 @@ export class SessionLedger {
     return this.#chargedWei;
   }
 
+  /** @param refundedWei - by the session's close; withdrawals are counted here. */
   budget(refundedWei: bigint): SessionBudget {
     return {
-      depositedWei: this.#terms.depositedWei.toString(),
+      depositedWei: (this.#depositedWei + this.#withdrawnWei).toString(),
       reservedWei: this.#reservedWei.toString(),
       chargedWei: this.#chargedWei.toString(),
-      refundedWei: refundedWei.toString(),
-      freeWei: (this.#terms.depositedWei - this.#chargedWei - this.#reservedWei).toString(),
+      refundedWei: (refundedWei + this.#withdrawnWei).toString(),
+      freeWei: (this.freeWei - refundedWei).toString(),
     };
   }
 
@@ -281,6 +377,9 @@ export class SessionLedger {
       chargedWei: this.#chargedWei.toString(),
       endedCount: this.#endedCount,
       settledCount: this.#settledCount,
+      depositedWei: this.#depositedWei.toString(),
+      withdrawnWei: this.#withdrawnWei.toString(),
+      withdrawals: [...this.#withdrawals.values()],
       open: [...this.#open.values()],
       ended: [...this.#ended.values()],
     };

@@ -259,6 +259,32 @@ export interface PolicyChange {
   readonly signature: Hex;
 }
 
+/** Checks that an open session can go on under another policy.
+ * @param session.accepted - tasks it has taken.
+ * @param session.reserved - its miners, where they cannot be replaced; otherwise `null`.
+ * @throws POLICY_INVALID — with the field, and what was expected of it. */
+export function checkPolicyChange(
+  next: SessionPolicy,
+  session: {
+    readonly policy: SessionPolicy;
+    readonly accepted: number;
+    readonly pricePerTokenWei: WeiString;
+    readonly reserved: number | null;
+  },
+): void {
+  const { policy, accepted, pricePerTokenWei, reserved } = session;
+  for (const field of FIXED_POLICY_FIELDS) {
+    if (next[field] !== policy[field]) throw invalid(field, `${policy[field]}, as it was`);
+  }
+  if (next.maxTasks < accepted) throw invalid('maxTasks', `at least ${accepted}, taken already`);
+  if (parseWei(next.priceCeilingWei) < parseWei(pricePerTokenWei)) {
+    throw invalid('priceCeilingWei', `at least the price, ${pricePerTokenWei}`);
+  }
+  if (reserved !== null && next.redundancy > reserved) {
+    throw invalid('redundancy', `at most ${reserved}, the miners that can read the session`);
+  }
+}
+
 /** An inference that a contract asked for: a session with one task, opened by `SessionQueue`. */
 export interface InferenceRequest {
   /** Number of the request on its chain, from 1 and without gaps. */

@@ -4,21 +4,28 @@
  */
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Client } from '@temporalio/client';
+import { createAdmission } from '../activities/admission.js';
 import { createChainActivities, type ChainActivityDeps } from '../activities/chain.js';
 import { createDatabaseActivities, type DatabaseActivityDeps } from '../activities/database.js';
+import { createInferenceActivities, type InferenceActivities } from '../activities/inference.js';
 import { createIpfsActivities } from '../activities/ipfs.js';
 import { createOracleActivities } from '../activities/oracles.js';
-import { merkleRoot, taskLeaf } from '../adapters/chain/merkle.js';
-import { getJson, type BlockStore } from '../adapters/ipfs/block-store.js';
+import { merkleProof, merkleRoot, taskLeaf } from '../adapters/chain/merkle.js';
+import type { QueueChain } from '../adapters/chain/queue.js';
+import { getJson, putJson, type BlockStore } from '../adapters/ipfs/block-store.js';
 import { encodeJson } from '../adapters/ipfs/canonical.js';
+import { cidOfDigest } from '../adapters/ipfs/cid.js';
 import { createKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
+import { seedOf, taskIdOf } from '../adapters/seal/task-id.js';
 import { dataConverter } from '../adapters/temporal/connect.js';
 import { connectWorker } from '../adapters/temporal/connect-worker.js';
 import type { EngineConfig, WorkerTuning } from '../domain/config.js';
-import { TASK_QUEUES, type TaskQueueName } from '../domain/ids.js';
+import { TASK_QUEUES, type Cid, type TaskQueueName } from '../domain/ids.js';
+import type { SettledTask } from '../domain/task.js';
 import { sessionQuery, tasksQuery } from '../workflows/messages.js';
 import { WORKFLOW_BUNDLE } from './bundle.js';
 import { runWorkers, type RunningWorkers } from './run.js';
+import { registerSearchAttributes } from './search-attributes.js';
 
 /** Queues that these workers serve; `routers` is the routers' own. */
 export const ENGINE_QUEUES = [
@@ -40,6 +47,7 @@ export interface EngineWorkerDeps
   readonly config: EngineConfig;
   readonly client: Client;
   readonly store: BlockStore;
+  readonly queue: QueueChain;
 }
 
 /** Starts workers for the named queues.
@@ -49,6 +57,9 @@ export async function startEngineWorkers(
   queues: readonly EngineQueue[] = ENGINE_QUEUES,
 ): Promise<RunningWorkers> {
   const { config } = deps;
+  if (queues.includes('workflows')) {
+    await registerSearchAttributes(deps.client.connection, config.temporal.namespace);
+  }
   const connection = await connectWorker(config.temporal);
   const common = {
     connection,
@@ -80,10 +91,10 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
       stickyQueueScheduleToStartTimeout: config.stickyTimeoutMs,
     }),
     chain: () => ({
-      activities: createChainActivities({
-        ...deps,
-        readJson: (cid, parse) => getJson(store, cid, parse),
-      }),
+      activities: {
+        ...createChainActivities({ ...deps, readJson: (cid, parse) => getJson(store, cid, parse) }),
+        ...inferencesOf(deps),
+      },
     }),
     ipfs: () => ({
       activities: createIpfsActivities({
@@ -111,6 +122,35 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
       activities: createOracleActivities({ oracles, quorum, timeoutMs: ORACLE_MS }),
     }),
   };
+}
+
+function inferencesOf(deps: EngineWorkerDeps): InferenceActivities {
+  const { config, store, queue, service, outbox } = deps;
+  const readJson = <T>(cid: Cid, parse: (value: unknown) => T) => getJson(store, cid, parse);
+  const admit = createAdmission({
+    readText: (request, block) => queue.readText(request, block),
+    readSession: (sessionId) => service.readSession(sessionId),
+    readCallbackGasPriceWei: () => queue.readCallbackGasPriceWei(),
+    readJson,
+    putJson: (value) => putJson(store, value),
+    cidOfDigest,
+    taskIdOf,
+    seedOf,
+    models: config.models,
+    feeBps: config.settlement.feeBps,
+  });
+  const { confirmations } = config.layers.service;
+  const proveTask = (tasks: readonly SettledTask[], index: number) =>
+    merkleProof(tasks.map(taskLeaf), index);
+  return createInferenceActivities({
+    outbox,
+    queue,
+    service,
+    confirmations,
+    admit,
+    proveTask,
+    readJson,
+  });
 }
 
 function tuningOf(queue: EngineQueue, tuning: WorkerTuning): Partial<WorkerOptions> {

@@ -58,10 +58,8 @@ export function oracleActivities(retries: RetryPolicies): OracleActivities {
   });
 }
 
-/** Probes and questions to miners, run by any router. */
-export function minerActivities(
-  retries: RetryPolicies,
-): Pick<RouterActivities, 'runProbes' | 'listConnectedMiners'> {
+/** What any router can do: probes and questions to miners, and keyrings for other readers. */
+export function minerActivities(retries: RetryPolicies): Omit<RouterActivities, 'holdLease'> {
   return proxyActivities<RouterActivities>({
     ...optionsOf(retries.miner),
     taskQueue: TASK_QUEUES.routers,

@@ -2,6 +2,7 @@
  * Messages of the workflows: the one file that both sides import, the workflows to handle them and
  * clients to send them. Signals are facts, queries are nouns, updates are imperatives.
  */
+import { defineSearchAttributeKey } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Cid, TaskId } from '../domain/ids.js';
 import type { CompleteAnswer, SubmitAnswer, TaskBatch, TaskRecord } from '../domain/lease.js';
@@ -23,6 +24,16 @@ export const WORKFLOWS = {
   session: 'session',
   settlement: 'settlement',
   exportSession: 'exportSession',
+  dappRequests: 'dappRequests',
+  refuseInference: 'refuseInference',
+} as const;
+
+/** What sessions are found by, besides their workflow ids: all `Keyword`, to be registered with the
+ * namespace. Owners in lower case. */
+export const SEARCH_ATTRIBUTES = {
+  owner: defineSearchAttributeKey('CortensorOwner', 'KEYWORD'),
+  model: defineSearchAttributeKey('CortensorModel', 'KEYWORD'),
+  state: defineSearchAttributeKey('CortensorState', 'KEYWORD'),
 } as const;
 
 export const submitTasksUpdate = defineUpdate<readonly SubmitAnswer[], [TaskBatch<TaskSubmission>]>(
@@ -85,6 +96,9 @@ export const archiveQuery = defineQuery<readonly Cid[]>('archive');
 
 /** Session → settlement. Repeating it is harmless; unheard tasks are to be reported again. */
 export const tasksEndedSignal = defineSignal<[EndedTasks]>('tasksEnded');
+
+/** Settlement → session: it was told of more than it had room for, and has room again. */
+export const tasksWantedSignal = defineSignal('tasksWanted');
 
 /** Settlement → session. */
 export const tasksSettledSignal = defineSignal<[SettlementReport]>('tasksSettled');

@@ -26,21 +26,30 @@ export class SessionLease {
   #holder: string | null = null;
   #claimant: string | null = null;
   #scope: CancellationScope | null = null;
+  #isLetGo = false;
 
   constructor(session: SessionContext) {
     this.#session = session;
   }
 
+  /** Whether a router has it, or has been asked to. */
+  get isHeld(): boolean {
+    return this.#holder !== null;
+  }
+
   /** Keeps a router on the session while there is work: the one that claims it, or, for open tasks
    * that lost theirs, any. A router gives an idle session back, so that idling costs nothing. */
   async hold(): Promise<never> {
-    const { ledger, sessionId } = this.#session;
+    const session = this.#session;
+    const { ledger, sessionId } = session;
+    const isOrphaned = () => ledger.openTasks.length > 0 && !session.isCancelled;
     let pauseMs = LEASE_PAUSE_MS;
     for (;;) {
-      await condition(() => this.#claimant !== null || ledger.openTasks.length > 0);
+      await condition(() => this.#claimant !== null || isOrphaned());
       const holder = this.#claimant ?? TASK_QUEUES.routers;
       this.#holder = holder;
       this.#claimant = null;
+      this.#isLetGo = false;
       try {
         await CancellationScope.cancellable(async () => {
           this.#scope = CancellationScope.current();
@@ -48,13 +57,15 @@ export class SessionLease {
         });
         pauseMs = LEASE_PAUSE_MS;
       } catch (error) {
-        if (isCancellation(error) && this.#claimant === null) throw error;
-        log.info('lease lost', { sessionId, holder, code: codeOf(error) });
-        pauseMs = Math.min(pauseMs * 2, LEASE_PAUSE_MAX_MS);
+        if (!this.#isLetGo) {
+          if (isCancellation(error)) throw error;
+          log.info('lease lost', { sessionId, holder, code: codeOf(error) });
+          pauseMs = Math.min(pauseMs * 2, LEASE_PAUSE_MAX_MS);
+        }
       }
       this.#holder = null;
       this.#scope = null;
-      if (ledger.openTasks.length > 0) await sleep(pauseMs);
+      if (isOrphaned() && !this.#isLetGo) await sleep(pauseMs);
     }
   }
 
@@ -64,17 +75,31 @@ export class SessionLease {
       this.#claimant ??= queue;
     } else if (this.#holder !== queue && this.#session.ledger.openTasks.length === 0) {
       this.#claimant = queue;
-      this.#scope?.cancel();
+      this.letGo();
     }
     return { holder: this.#claimant ?? this.#holder ?? queue };
   }
 
+  /** Takes the lease back; the next router that claims it gets the session as it is then. */
+  letGo(): void {
+    this.#isLetGo = true;
+    this.#scope?.cancel();
+  }
+
+  /** Gives the same router, where there is one, the session as it is now. Tasks under way go on with
+   * it: what it is about to finish, and the rest anew. */
+  renew(): void {
+    if (this.#holder === null) return;
+    this.#claimant ??= this.#holder;
+    this.letGo();
+  }
+
   #input(): LeaseInput {
-    const { sessionId, policy, miners, keyring, input, ledger } = this.#session;
+    const { sessionId, owner, policy, miners, keyring, input, ledger } = this.#session;
     return {
       sessionId,
       workflowId: workflowInfo().workflowId,
-      owner: input.request.owner,
+      owner,
       policy,
       miners,
       validators: input.validators,

@@ -1,53 +1,62 @@
 /** The messages that a session takes: who may send what, and when, is decided here. */
 import { ApplicationFailure, condition, setHandler } from '@temporalio/workflow';
+import { EngineError } from '../domain/errors.js';
 import type { TaskBatch } from '../domain/lease.js';
+import { parseWei } from '../domain/money.js';
 import type { KeyringRef } from '../domain/sealing.js';
-import { needsClientKeyring, type SessionState } from '../domain/session.js';
+import {
+  checkPolicyChange,
+  needsClientKeyring,
+  parsePolicy,
+  type DepositRequest,
+  type PolicyChange,
+  type SessionState,
+  type SessionView,
+  type WithdrawalRequest,
+} from '../domain/session.js';
 import type { TaskSubmission } from '../domain/task.js';
 import {
+  addDepositUpdate,
   archiveQuery,
   awaitStateUpdate,
+  cancelTasksUpdate,
+  changePolicyUpdate,
   claimLeaseUpdate,
   closeSessionUpdate,
   completeTasksUpdate,
+  exitRequestedSignal,
   sessionQuery,
   setKeyringUpdate,
   submitTasksUpdate,
+  syncDepositUpdate,
   taskQuery,
   tasksQuery,
   tasksSettledSignal,
+  withdrawDepositUpdate,
 } from './messages.js';
-import type { SessionContext } from './session-context.js';
+import { UPDATES_PER_RUN, type SessionContext } from './session-context.js';
+import { keyOfOrder, MAX_ORDERS, placeOrder, type DepositOrder } from './session-deposit.js';
 import type { SessionLease } from './session-lease.js';
+import { keyOfChange } from './session-policy.js';
+
+/** An answer about the chain is awaited this long; then the session as it is is the answer. */
+const ANSWER_WAIT = '20s';
 
 /** Handles the messages of a session from its first moment on. */
 export function handleMessages(session: SessionContext, lease: SessionLease): void {
   const { ledger } = session;
 
-  function refuseUnlessOpen(): void {
-    if (session.state !== 'Open' || session.isCloseAsked) {
-      throw notOpen(`the session is ${session.state}`);
-    }
-  }
-
   setHandler(sessionQuery, () => session.view());
   setHandler(taskQuery, (taskId) => ledger.record(taskId));
   setHandler(tasksQuery, () => ledger.records());
   setHandler(archiveQuery, () => session.archive);
-  setHandler(
-    submitTasksUpdate,
-    ({ tasks }) => {
-      session.updates++;
-      session.lastTaskAtMs = Date.now();
-      return tasks.map((task) => ledger.submit(task, session.lastTaskAtMs));
-    },
-    { validator: (_: TaskBatch<TaskSubmission>) => refuseUnlessOpen() },
-  );
-  setHandler(completeTasksUpdate, ({ tasks }) => {
-    session.updates++;
-    session.lastTaskAtMs = Date.now();
-    return tasks.map((task) => ledger.complete(task));
+  setHandler(awaitStateUpdate, async (until) => {
+    await condition(() => hasReached(session.state, until), '20s');
+    return session.view();
   });
+  handleTasks(session);
+  handleOrders(session);
+
   setHandler(
     setKeyringUpdate,
     (ref) => {
@@ -59,25 +68,177 @@ export function handleMessages(session: SessionContext, lease: SessionLease): vo
         const isExpected =
           session.state === 'AwaitingKeyring' && needsClientKeyring(session.policy);
         if (!isExpected && session.keyring?.cid !== ref.cid) {
-          throw notOpen('a keyring is not awaited');
+          throw refusal('SESSION_NOT_OPEN', 'a keyring is not awaited');
         }
       },
     },
   );
   setHandler(claimLeaseUpdate, (queue) => lease.claim(queue), {
-    validator: (_: string) => refuseUnlessOpen(),
+    validator: (_: string) => refuseUnlessOpen(session),
   });
-  setHandler(closeSessionUpdate, (_) => {
+  setHandler(closeSessionUpdate, ({ isCancelled }) => {
     session.isCloseAsked = true;
+    session.isCancelled ||= isCancelled;
     return session.view();
   });
-  setHandler(awaitStateUpdate, async (until) => {
-    await condition(() => hasReached(session.state, until), '20s');
-    return session.view();
+  setHandler(exitRequestedSignal, () => {
+    session.isCloseAsked = true;
+  });
+}
+
+function handleTasks(session: SessionContext): void {
+  const { ledger } = session;
+  setHandler(
+    submitTasksUpdate,
+    ({ tasks }) => {
+      session.updates++;
+      session.lastTaskAtMs = Date.now();
+      return tasks.map((task) => ledger.submit(task, session.lastTaskAtMs));
+    },
+    {
+      // While the policy changes, the ledger answers: what it knows, and that it is busy.
+      validator: (_: TaskBatch<TaskSubmission>) => {
+        const isBusy = session.state === 'Changing' && session.updates < UPDATES_PER_RUN;
+        if (!isBusy) refuseUnlessOpen(session);
+      },
+    },
+  );
+  setHandler(completeTasksUpdate, ({ tasks }) => {
+    session.updates++;
+    session.lastTaskAtMs = Date.now();
+    return tasks.map((task) => ledger.complete(task));
+  });
+  setHandler(cancelTasksUpdate, ({ taskIds }) => {
+    session.updates++;
+    return ledger.cancel(taskIds);
   });
   setHandler(tasksSettledSignal, (report) => {
     ledger.settle(report);
   });
+}
+
+/** What the owner, or whoever pays, orders on chain. What is refused here was never recorded. */
+function handleOrders(session: SessionContext): void {
+  const { ledger } = session;
+
+  async function order(placed: DepositOrder): Promise<SessionView> {
+    session.updates++;
+    placeOrder(session, placed);
+    return await answered(session, keyOfOrder(placed));
+  }
+
+  function refuseOrder(given: { readonly sessionId: string; readonly amountWei: string }): void {
+    refuseUnlessOpen(session);
+    refuseForeign(session, given);
+    if (amountOf(given.amountWei) === 0n) throw refusal('AMOUNT_INVALID', 'nothing is no amount');
+    if (session.orders.length >= MAX_ORDERS) throw refusal('RATE_LIMITED', 'orders are waiting');
+  }
+
+  setHandler(addDepositUpdate, (request) => order({ kind: 'deposit', request }), {
+    validator: (request: DepositRequest) => refuseOrder(request),
+  });
+  setHandler(syncDepositUpdate, () => order({ kind: 'sync' }), {
+    validator: () => {
+      refuseUnlessOpen(session);
+      if (session.orders.length >= MAX_ORDERS) throw refusal('RATE_LIMITED', 'orders are waiting');
+    },
+  });
+  setHandler(
+    withdrawDepositUpdate,
+    async (request) => {
+      if (ledger.isWithdrawn(request.reference)) return session.view();
+      // Taken out at once: no task can be promised what is on its way to the owner.
+      if (!ledger.withdraw(request.reference, BigInt(request.amountWei))) {
+        throw refusal('BUDGET_EXHAUSTED', 'less is free');
+      }
+      return await order({ kind: 'withdrawal', request, signatures: null });
+    },
+    {
+      validator: (request: WithdrawalRequest) => {
+        refuseOrder(request);
+        const { reference, amountWei } = request;
+        if (!ledger.knowsWithdrawal(reference) && amountOf(amountWei) > ledger.freeWei) {
+          throw refusal('BUDGET_EXHAUSTED', 'less is free');
+        }
+      },
+    },
+  );
+  setHandler(
+    changePolicyUpdate,
+    async (change) => {
+      session.updates++;
+      session.answers.delete(keyOfChange(change));
+      session.change ??= change;
+      return await answered(session, keyOfChange(change));
+    },
+    {
+      validator: (change: PolicyChange) => {
+        refuseForeign(session, change);
+        // Asked again, it is waited for again.
+        if (session.change?.signature === change.signature) return;
+        refuseUnlessOpen(session);
+        refuseChange(session, change);
+      },
+    },
+  );
+}
+
+function refuseChange(session: SessionContext, change: PolicyChange): void {
+  const { policy, policyNonce, ledger, input, miners } = session;
+  try {
+    if (change.nonce !== policyNonce) {
+      throw new EngineError('POLICY_INVALID', { field: 'nonce', expected: `${policyNonce}` });
+    }
+    checkPolicyChange(parsePolicy(change.policy), {
+      policy,
+      accepted: ledger.accepted,
+      pricePerTokenWei: input.pricePerTokenWei,
+      reserved: needsClientKeyring(policy) ? miners.length : null,
+    });
+  } catch (error) {
+    throw toRefusal(error);
+  }
+}
+
+/** Waits for the end of what was ordered.
+ * @throws the code of its refusal. */
+async function answered(session: SessionContext, key: string): Promise<SessionView> {
+  await condition(() => session.answers.has(key), ANSWER_WAIT);
+  const code = session.answers.get(key) ?? null;
+  if (code !== null) throw refusal(code, 'the chain or the committee refuses it');
+  return session.view();
+}
+
+function refuseUnlessOpen(session: SessionContext): void {
+  const { state, isCloseAsked, input } = session;
+  if (state === 'Changing' && !isCloseAsked) throw refusal('SESSION_BUSY', 'its policy changes');
+  if (state !== 'Open' || isCloseAsked || input.inference !== undefined) {
+    throw refusal('SESSION_NOT_OPEN', `the session is ${state}`);
+  }
+}
+
+function refuseForeign(session: SessionContext, given: { readonly sessionId: string }): void {
+  if (given.sessionId !== session.sessionId) {
+    throw refusal('REQUEST_INVALID', 'it is for another session');
+  }
+}
+
+function amountOf(text: string): bigint {
+  try {
+    return parseWei(text);
+  } catch (error) {
+    throw toRefusal(error);
+  }
+}
+
+function toRefusal(error: unknown): unknown {
+  if (!(error instanceof EngineError)) return error;
+  const { code, message, details } = error;
+  return ApplicationFailure.nonRetryable(message, code, details);
+}
+
+function refusal(code: string, text: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(text, code);
 }
 
 const ORDER: readonly SessionState[] = [
@@ -85,14 +246,11 @@ const ORDER: readonly SessionState[] = [
   'Reserving',
   'AwaitingKeyring',
   'Open',
+  'Changing',
   'Closing',
   'Closed',
 ];
 
 function hasReached(state: SessionState, until: SessionState): boolean {
   return state === 'Failed' || ORDER.indexOf(state) >= ORDER.indexOf(until);
-}
-
-function notOpen(text: string): ApplicationFailure {
-  return ApplicationFailure.nonRetryable(text, 'SESSION_NOT_OPEN');
 }

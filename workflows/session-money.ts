@@ -10,64 +10,80 @@ import {
   sleep,
 } from '@temporalio/workflow';
 import { workflowIds, type TaskId } from '../domain/ids.js';
+import type { OpenSessionRequest } from '../domain/session.js';
+import type { EndedTasks } from '../domain/settlement.js';
 import type { SettledTask } from '../domain/task.js';
-import { codeOf, isFinal } from './failure.js';
+import { codeOf, OUTAGE_PAUSE, untilKnown } from './failure.js';
 import { tasksEndedSignal } from './messages.js';
 import type { SessionContext } from './session-context.js';
 
 /** Ended tasks wait this long for company before they are reported to the settlement workflow. */
 const SETTLE_DELAY = '300ms';
 /** Unsettled tasks are reported again this often: the settlement workflow knows what it has. */
-const SETTLE_REMINDER = '10 minutes';
-/** Pause after retries have ended in an outage, before they start again. */
-const OUTAGE_PAUSE = '1 minute';
+const REMINDER_MS = 10 * 60_000;
 
-/** Puts policy and deposit in place. False: nothing of the user's has moved. Anything but a final
- * refusal may still come true on chain, so it is tried until it is known. */
-export async function openOnChain(session: SessionContext): Promise<boolean> {
-  const { ipfs, chain, policy, sessionId } = session;
-  for (;;) {
-    try {
-      const policyCid = (session.policyCid ??= await ipfs.pinPolicy(policy));
-      await chain.openSession({ request: session.input.request, policyCid });
-      return true;
-    } catch (error) {
-      if (isFinal(error)) {
-        session.failure = codeOf(error);
-        return false;
-      }
-      log.warn('session not open yet', { sessionId, code: codeOf(error) });
-      await sleep(OUTAGE_PAUSE);
-    }
-  }
+/** Puts policy and deposit in place. False: nothing of the user's has moved. */
+export async function openOnChain(
+  session: SessionContext,
+  request: OpenSessionRequest,
+): Promise<boolean> {
+  const { ipfs, chain, policy } = session;
+  session.failure = await untilKnown('opening', async () => {
+    const policyCid = (session.policyCid ??= await ipfs.pinPolicy(policy));
+    await chain.openSession({ request, policyCid });
+  });
+  session.openedAtMs = Date.now();
+  return session.failure === null;
 }
 
-/** Tells the settlement workflow of tasks as they end with a charge. */
+/** Tells the settlement workflow of tasks as they end, where there is something to settle. */
 export async function reportEnded(session: SessionContext): Promise<never> {
-  const { ledger } = session;
+  const { ledger, policy } = session;
+  const isStepwise = policy.settlement === 'stepwise';
   const reported = new Set<TaskId>();
   const unreported = () => ledger.unsettled.filter((task) => !reported.has(task.taskId));
   for (;;) {
     await condition(() => unreported().length > 0);
-    await sleep(SETTLE_DELAY);
+    if (!isStepwise) await sleep(SETTLE_DELAY);
     const tasks = unreported();
-    await signalSettlement(session, tasks, false);
+    await report(session, tasks, isStepwise);
     for (const { taskId } of tasks) reported.add(taskId);
   }
 }
 
-/** A settlement workflow that cannot be reached hears of the tasks again when the session closes. */
-async function signalSettlement(
+/** Waits until the chain has every charge, and asks for it now and then. */
+export async function settleAll(session: SessionContext): Promise<void> {
+  while (session.ledger.unsettled.length > 0) await remindSettlement(session);
+}
+
+/** Asks for what is not settled, and waits a while until it is.
+ * @param atMostMs - milliseconds to wait; without it, until it is time to ask again. */
+export async function remindSettlement(
   session: SessionContext,
+  atMostMs = REMINDER_MS,
+): Promise<void> {
+  const { ledger } = session;
+  await report(session, ledger.unsettled, true);
+  await condition(() => ledger.unsettled.length === 0, Math.min(atMostMs, REMINDER_MS));
+}
+
+async function report(
+  { input, policy }: SessionContext,
   tasks: readonly SettledTask[],
   isUrgent: boolean,
 ): Promise<void> {
-  const settlement = getExternalWorkflowHandle(workflowIds.settlement(session.input.chainId));
+  const isAlone = policy.settlement === 'stepwise' || input.inference !== undefined;
+  await signalSettlement(input.chainId, { tasks, isUrgent, isAlone });
+}
+
+/** Tells the settlement workflow of ended tasks. One that cannot be reached is to be told again. */
+export async function signalSettlement(chainId: number, ended: EndedTasks): Promise<void> {
+  const settlement = getExternalWorkflowHandle(workflowIds.settlement(chainId));
   try {
-    await settlement.signal(tasksEndedSignal, { tasks, isUrgent, isAlone: false });
+    await settlement.signal(tasksEndedSignal, ended);
   } catch (error) {
     if (isCancellation(error)) throw error;
-    log.warn('settlement not reached', { sessionId: session.sessionId, tasks: tasks.length });
+    log.warn('settlement not reached', { tasks: ended.tasks.length });
   }
 }
 
@@ -75,10 +91,7 @@ async function signalSettlement(
 export async function closeOnChain(session: SessionContext): Promise<void> {
   const { ledger, chain, oracles, sessionId } = session;
   for (;;) {
-    while (ledger.unsettled.length > 0) {
-      await signalSettlement(session, ledger.unsettled, true);
-      await condition(() => ledger.unsettled.length === 0, SETTLE_REMINDER);
-    }
+    await settleAll(session);
     try {
       const ending = { sessionId, chargedWei: ledger.chargedWei.toString() };
       const signatures = await oracles.collectAttestations({ kind: 'close-session', ...ending });

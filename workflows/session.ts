@@ -1,7 +1,8 @@
 /**
  * `session`: a session's whole life. Fund on chain → reserve miners → keyring → serve → settle →
- * close with refund. No activity runs per task: a router holds the lease and talks to the workflow
- * in updates that carry many tasks. Every end, failures included, gives the rest of the money back.
+ * close with refund → export. No activity runs per task: a router holds the lease and talks to the
+ * workflow in updates that carry many tasks. Every end, failures included, gives the rest of the
+ * money back.
  */
 import {
   allHandlersFinished,
@@ -17,16 +18,18 @@ import {
 import { needsClientKeyring, type SessionView } from '../domain/session.js';
 import { codeOf } from './failure.js';
 import { archiveTasks } from './session-archive.js';
-import { SessionContext, type SessionInput } from './session-context.js';
+import { SessionContext, UPDATES_PER_RUN, type SessionInput } from './session-context.js';
+import { carryOutOrders } from './session-deposit.js';
+import { startExports } from './session-export.js';
+import { endInference, runInference } from './session-inference.js';
 import { SessionLease } from './session-lease.js';
 import { handleMessages } from './session-messages.js';
-import { linkReaders, reserveMiners } from './session-miners.js';
+import { keepReservation, linkReaders, reserveMiners } from './session-miners.js';
 import { closeOnChain, openOnChain, reportEnded } from './session-money.js';
+import { changePolicies, keyOfChange } from './session-policy.js';
 
 export type { SessionInput } from './session-context.js';
 
-/** Updates that one run takes before it continues as new; Temporal allows 2,000. */
-const UPDATES_PER_RUN = 1_500;
 /** While tasks are open, idleness is looked at no more often than this. */
 const IDLE_CHECK_MS = 30_000;
 /** The keyring is awaited this long. */
@@ -37,20 +40,24 @@ export async function session(input: SessionInput): Promise<SessionView> {
   const lease = new SessionLease(self);
   handleMessages(self, lease);
 
-  if (input.carried === undefined) {
-    if (!(await openOnChain(self))) {
-      self.state = 'Failed';
-      return self.view();
+  if (input.inference !== undefined) {
+    await runInference(self, input.inference, lease);
+    self.enter('Closing');
+    await endInference(self, input.inference);
+  } else {
+    if (input.carried === undefined) {
+      if (!(await openOnChain(self, input.request))) {
+        self.enter('Failed');
+        return self.view();
+      }
+      await prepare(self);
     }
-    await prepare(self);
+    if (!self.isCloseAsked && self.failure === null) await serve(self, lease);
+    self.enter('Closing');
+    await closeOnChain(self);
   }
-  if (!self.isCloseAsked && self.failure === null) {
-    self.state = 'Open';
-    await serve(self, lease);
-  }
-  self.state = 'Closing';
-  await closeOnChain(self);
-  self.state = self.failure === null ? 'Closed' : 'Failed';
+  self.enter(self.failure === null ? 'Closed' : 'Failed');
+  await startExports(self);
   await condition(allHandlersFinished);
   return self.view();
 }
@@ -59,58 +66,89 @@ export async function session(input: SessionInput): Promise<SessionView> {
 async function prepare(self: SessionContext): Promise<void> {
   const { policy, sessionId } = self;
   try {
-    self.state = 'Reserving';
-    self.miners = await reserveMiners(self);
+    self.enter('Reserving');
+    await reserveMiners(self);
     if (policy.level === 'open') return;
     if (needsClientKeyring(policy)) {
-      self.state = 'AwaitingKeyring';
+      self.enter('AwaitingKeyring');
       await condition(() => self.keyring !== null || self.isCloseAsked, KEYRING_TIMEOUT);
       if (self.keyring === null && !self.isCloseAsked) self.failure = 'SESSION_NOT_OPEN';
       return;
     }
-    self.keyring = await self.ipfs.createKeyring({ sessionId, readers: linkReaders(self) });
+    const readers = linkReaders(self, self.miners);
+    self.keyring = await self.ipfs.createKeyring({ sessionId, readers });
   } catch (error) {
     self.failure = codeOf(error);
   }
 }
 
-/** Takes tasks until the session is asked to close, idles too long, or its tasks are used up. */
+/** Takes tasks until the session is asked to close, idles or lives too long, or its tasks are used
+ * up. */
 async function serve(self: SessionContext, lease: SessionLease): Promise<void> {
-  const { policy, ledger } = self;
-  const background = new CancellationScope();
-  const running = background.run(() =>
-    Promise.all([lease.hold(), expireTasks(self), reportEnded(self), archiveTasks(self)]),
+  self.enter('Open');
+  let isEnding = false;
+  const background = inScope(() =>
+    Promise.all([
+      lease.hold(),
+      expireTasks(self),
+      reportEnded(self),
+      archiveTasks(self),
+      keepReservation(self, lease),
+      changePolicies(self, lease),
+    ]),
   );
-  running.catch(() => {
-    // Read below: the scope's end is awaited after its cancellation.
+  const orders = inScope(() => carryOutOrders(self, () => isEnding));
+  await untilDone(self);
+  if (!self.isCloseAsked && isRunUsedUp(self)) {
+    await background.stop();
+    await orders.stop();
+    await continueInNewRun(self);
+  }
+  self.enter('Closing');
+  isEnding = true;
+  await endTasks(self, lease);
+  await background.stop();
+  if (self.change !== null) self.answers.set(keyOfChange(self.change), 'SESSION_NOT_OPEN');
+  // The order under way may be on chain or not; the close must know.
+  await orders.ended;
+}
+
+/** Runs something beside the rest, until it ends or is stopped. */
+function inScope(run: () => Promise<unknown>) {
+  const scope = new CancellationScope();
+  const ended = scope.run(run);
+  ended.catch(() => {
+    // Read by whoever waits for its end.
   });
+  const stop = async (): Promise<void> => {
+    scope.cancel();
+    try {
+      await ended;
+    } catch (error) {
+      if (!isCancellation(error)) throw error;
+    }
+  };
+  return { ended, stop };
+}
+
+async function untilDone(self: SessionContext): Promise<void> {
+  const { ledger } = self;
   for (;;) {
-    const idleMs = Date.now() - self.lastTaskAtMs;
-    const leftMs = policy.idleSeconds * 1_000 - idleMs;
-    if (leftMs <= 0 && ledger.openTasks.length === 0) break;
-    await condition(() => isDone(self), Math.max(leftMs, IDLE_CHECK_MS));
-    if (isDone(self)) break;
+    const { policy } = self;
+    const isBusy = ledger.openTasks.length > 0 || self.orders.length > 0 || self.change !== null;
+    const idleLeftMs = self.lastTaskAtMs + policy.idleSeconds * 1_000 - Date.now();
+    const lifeLeftMs = self.expiresAtMs - Date.now();
+    if (lifeLeftMs <= 0 || (idleLeftMs <= 0 && !isBusy)) return;
+    const waitMs = Math.min(Math.max(idleLeftMs, IDLE_CHECK_MS), lifeLeftMs);
+    await condition(() => isDone(self) || self.policy !== policy, waitMs);
+    if (isDone(self)) return;
   }
-  const isRunFull = !self.isCloseAsked && isRunUsedUp(self);
-  if (!isRunFull) {
-    self.state = 'Closing';
-    // Tasks under way may end; who is still open after its time has expired.
-    await condition(() => ledger.openTasks.length === 0, policy.taskSeconds * 2_000);
-    ledger.expire(Number.MAX_SAFE_INTEGER);
-  }
-  background.cancel();
-  try {
-    await running;
-  } catch (error) {
-    if (!isCancellation(error)) throw error;
-  }
-  if (isRunFull) await continueInNewRun(self);
 }
 
 function isDone(self: SessionContext): boolean {
-  const { ledger, policy } = self;
+  const { ledger, policy, change } = self;
   const isUsedUp = ledger.accepted >= policy.maxTasks && ledger.openTasks.length === 0;
-  return self.isCloseAsked || isUsedUp || isRunUsedUp(self);
+  return self.isCloseAsked || (isUsedUp && change === null) || isRunUsedUp(self);
 }
 
 function isRunUsedUp(self: SessionContext): boolean {
@@ -119,27 +157,29 @@ function isRunUsedUp(self: SessionContext): boolean {
 
 async function continueInNewRun(self: SessionContext): Promise<never> {
   await condition(allHandlersFinished);
-  const { policyCid, miners, keyring } = self;
+  const { policyCid } = self;
   if (policyCid === null) throw ApplicationFailure.nonRetryable('no policy', 'INTERNAL');
-  return await continueAsNew<typeof session>({
-    ...self.input,
-    carried: {
-      policyCid,
-      miners,
-      keyring,
-      ledger: self.ledger.state(),
-      archive: self.archive,
-      isClosing: self.isCloseAsked,
-    },
-  });
+  return await continueAsNew<typeof session>({ ...self.input, carried: self.carry(policyCid) });
+}
+
+/** Tasks under way may end; who is still open after its time has expired. A cancelled session does
+ * not wait for a router that it does not have. */
+async function endTasks(self: SessionContext, lease: SessionLease): Promise<void> {
+  const { ledger, policy } = self;
+  const isOver = () => ledger.openTasks.length === 0 || (self.isCancelled && !lease.isHeld);
+  await condition(isOver, policy.taskSeconds * 2_000);
+  if (self.isCancelled) ledger.cancel(ledger.openTasks.map((task) => task.taskId));
+  else ledger.expire(Number.MAX_SAFE_INTEGER);
 }
 
 /** The last resort: routers end tasks in time; without any router, the workflow does. */
-async function expireTasks({ ledger, policy }: SessionContext): Promise<never> {
+async function expireTasks(self: SessionContext): Promise<never> {
+  const { ledger } = self;
   for (;;) {
     await condition(() => ledger.openTasks.length > 0);
-    await sleep(policy.taskSeconds * 2_000);
-    const expired = ledger.expire(Date.now() - policy.taskSeconds * 2_000);
+    const lateMs = self.policy.taskSeconds * 2_000;
+    await sleep(lateMs);
+    const expired = ledger.expire(Date.now() - lateMs);
     if (expired.length > 0) log.warn('tasks expired', { tasks: expired.length });
   }
 }

@@ -85,6 +85,11 @@ export class ServiceChain {
     };
   }
 
+  /** Whether a session's policy is the one that lies there. */
+  async hasPolicy(sessionId: SessionId, policyCid: Cid): Promise<boolean> {
+    return (await this.readSession(sessionId))?.policyHash === digestOf(policyCid);
+  }
+
   /** Tokens ever deposited and where they went, by the contract's own counters. Stakes, and so
    * slashing, are on the onboarding layer. */
   async readMoney(): Promise<MoneySummary> {

@@ -28,6 +28,7 @@ function terms(depositedWei: bigint, policy: Partial<SessionPolicy> = {}): Ledge
     depositedWei,
     pricePerTokenWei: 10n,
     feeBps: 500,
+    settlesFree: false,
   };
 }
 

@@ -8,10 +8,10 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { RetryPolicies, RetryPolicyConfig } from '../../domain/config.js';
 import type { ErrorCode, ErrorDetails } from '../../domain/errors.js';
-import { TASK_QUEUES, type SessionId, type TaskId, type TaskQueueName } from '../../domain/ids.js';
-import type { SettledTask } from '../../domain/task.js';
+import { TASK_QUEUES, type TaskQueueName } from '../../domain/ids.js';
 import { obtain, temporal, temporalTestServer } from '../../servers/obtain/index.js';
 import { WORKFLOW_BUNDLE } from '../../workers/bundle.js';
+import { registerSearchAttributes } from '../../workers/search-attributes.js';
 
 /** Outages are what these tests are about: what workers say of them is no news. */
 Runtime.install({
@@ -26,14 +26,18 @@ const START_MS = 60_000;
 export async function startTimeSkipping(): Promise<TestWorkflowEnvironment> {
   const { path } = await obtain(temporalTestServer);
   const server = { executable: { type: 'existing-path', path } } as const;
-  return await started(() => TestWorkflowEnvironment.createTimeSkipping({ server }));
+  const env = await started(() => TestWorkflowEnvironment.createTimeSkipping({ server }));
+  await registerSearchAttributes(env.connection, 'default');
+  return env;
 }
 
 /** Starts a real server, in memory. */
 export async function startLocal(): Promise<TestWorkflowEnvironment> {
   const { path } = await obtain(temporal);
   const server = { executable: { type: 'existing-path', path } } as const;
-  return await started(() => TestWorkflowEnvironment.createLocal({ server }));
+  const env = await started(() => TestWorkflowEnvironment.createLocal({ server }));
+  await registerSearchAttributes(env.connection, 'default');
+  return env;
 }
 
 async function started(
@@ -158,22 +162,6 @@ export async function durationMsOf(handle: WorkflowHandle): Promise<number> {
   const { startTime, closeTime } = await handle.describe();
   if (closeTime === undefined) throw new Error('the workflow has not ended');
   return closeTime.getTime() - startTime.getTime();
-}
-
-/** A charged task: 100 wei to one miner, 5 wei fee. */
-export function settledTask(sessionId: SessionId, ordinal: number): SettledTask {
-  const taskId: TaskId = `0x${BigInt(sessionId).toString(16).padStart(32, '0')}${ordinal.toString(16).padStart(32, '0')}`;
-  return {
-    sessionId,
-    taskId,
-    ordinal,
-    outcome: 'completed',
-    requestCid: 'request-cid',
-    evidenceCid: 'evidence-cid',
-    chargeWei: '105',
-    feeWei: '5',
-    payments: [{ miner: `0x${'01'.repeat(20)}`, amountWei: '100' }],
-  };
 }
 
 const HOUR_MS = 3_600_000;

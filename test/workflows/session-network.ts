@@ -93,7 +93,7 @@ export function network(
 /** Starts a session under its own id. */
 export async function startSession(env: TestWorkflowEnvironment, input: SessionInput) {
   return await env.client.workflow.start('session', {
-    workflowId: workflowIds.session(CHAIN, input.request.sessionId),
+    workflowId: workflowIds.session(CHAIN, (input.request ?? input.inference).sessionId),
     taskQueue: TASK_QUEUES.workflows,
     args: [input],
   });

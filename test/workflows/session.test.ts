@@ -209,7 +209,9 @@ test('session: tells the settlement workflow of each charged task', async () => 
     const settlement = await env.client.workflow.start('settlement', {
       workflowId: workflowIds.settlement(CHAIN),
       taskQueue: TASK_QUEUES.workflows,
-      args: [{ chainId: CHAIN, maxTasks: 10, maxAgeMs: 3_600_000, retries: RETRIES }],
+      args: [
+        { chainId: CHAIN, maxTasks: 10, maxAmountWei: null, maxAgeMs: 3_600_000, retries: RETRIES },
+      ],
     });
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
