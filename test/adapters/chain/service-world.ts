@@ -1,8 +1,9 @@
 /** The service layer on an Anvil of our own, without a database: a wallet sends what the engine's
  * outbox would, a committee signs, and accounts ask for inferences as contracts do. */
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AbiCoder, concat, getAddress, id, Interface, MaxUint256, Wallet } from 'ethers';
-import type { InterfaceAbi, TransactionReceipt } from 'ethers';
+import type { InterfaceAbi, TransactionReceipt, TransactionResponse } from 'ethers';
 import { deployLayer } from '../../../adapters/chain/deploy.js';
 import { merkleRoot, taskLeaf } from '../../../adapters/chain/merkle.js';
 import type { Intent } from '../../../adapters/chain/outbox.js';
@@ -31,6 +32,8 @@ const ASK_TYPES = ['bytes32', 'bytes32', 'bytes', 'uint32', 'uint128', 'uint32',
 const ASK =
   new Interface(sessionQueueAbi as unknown as InterfaceAbi).getFunction('requestInference')
     ?.selector ?? '0x';
+
+const MINED_MS = 10_000;
 
 /** What is asked, with defaults. */
 export interface Ask {
@@ -76,9 +79,7 @@ export async function startServiceWorld(...args: string[]): Promise<ServiceWorld
     const { to, data } = intent;
     try {
       const sent = await engine.sendTransaction({ to, data });
-      const receipt = await sent.wait();
-      assert.ok(receipt !== null);
-      const summary = toSummary(receipt);
+      const summary = toSummary(await mined(sent));
       receipts.set(intent.key, summary);
       return summary;
     } catch (error) {
@@ -115,7 +116,7 @@ export async function startServiceWorld(...args: string[]): Promise<ServiceWorld
     'approve',
     [service.sessionPayment, MaxUint256],
   );
-  await (await asker.sendTransaction({ to: token.address, data: approval })).wait();
+  await mined(await asker.sendTransaction({ to: token.address, data: approval }));
 
   let asks = 0;
   return {
@@ -144,7 +145,7 @@ export async function startServiceWorld(...args: string[]): Promise<ServiceWorld
         to: queue.sessionQueue,
         data: concat([ASK, terms]),
       });
-      await sent.wait();
+      await mined(sent);
       const { sessionManager } = service;
       return await sessionIdOf({
         chainId: CHAIN_ID,
@@ -170,6 +171,15 @@ export async function startServiceWorld(...args: string[]): Promise<ServiceWorld
 
     stop: () => anvil.stop(),
   };
+}
+
+/** Anvil mines at once; ethers' own wait looks every four seconds only. */
+async function mined(sent: TransactionResponse): Promise<TransactionReceipt> {
+  for (const deadline = Date.now() + MINED_MS; ; await delay(2)) {
+    const receipt = await sent.provider.getTransactionReceipt(sent.hash);
+    if (receipt !== null) return receipt;
+    assert.ok(Date.now() < deadline, `${sent.hash} is not mined`);
+  }
 }
 
 function toSummary(receipt: TransactionReceipt): ReceiptSummary {
