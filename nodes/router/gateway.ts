@@ -17,7 +17,7 @@ import {
   isErrorCode,
   type ErrorDetails,
 } from '../../domain/errors.js';
-import { workflowIds, type SessionId, type TaskId } from '../../domain/ids.js';
+import { workflowIds, type Cid, type SessionId, type TaskId } from '../../domain/ids.js';
 import type { CompleteAnswer, SubmitAnswer, TaskRecord } from '../../domain/lease.js';
 import type { KeyringRef } from '../../domain/sealing.js';
 import type {
@@ -31,6 +31,7 @@ import type {
 import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
 import {
   addDepositUpdate,
+  archiveQuery,
   awaitStateUpdate,
   cancelTasksUpdate,
   changePolicyUpdate,
@@ -98,6 +99,8 @@ export interface SessionGateway {
   changePolicy(change: PolicyChange): Promise<SessionView>;
   task(sessionId: SessionId, taskId: TaskId): Promise<TaskRecord | null>;
   tasks(sessionId: SessionId): Promise<readonly TaskRecord[]>;
+  /** Pages of the session's archive, oldest first: tasks that `task` and `tasks` no longer know. */
+  archive(sessionId: SessionId): Promise<readonly Cid[]>;
 }
 
 /** Opens the gateway on a Temporal client.
@@ -202,6 +205,7 @@ export function openSessionGateway(deps: {
     task: (sessionId, taskId) =>
       call(sessionId, QUERY_MS, (handle) => handle.query(taskQuery, taskId)),
     tasks: (sessionId) => call(sessionId, QUERY_MS, (handle) => handle.query(tasksQuery)),
+    archive: (sessionId) => call(sessionId, QUERY_MS, (handle) => handle.query(archiveQuery)),
   };
 }
 

@@ -7,15 +7,23 @@ import { MAX_BLOCK_BYTES } from '../../../adapters/ipfs/block-store.js';
 import { EngineError } from '../../../domain/errors.js';
 import { parseSessionId, type SessionId, type TaskId } from '../../../domain/ids.js';
 import type { TaskRecord } from '../../../domain/lease.js';
+import { POLICY_LIMITS } from '../../../domain/session.js';
 import type { SealedTaskRequest } from '../../../domain/wire.js';
 import type { AppDeps, AppEnv, RouterApp } from '../app.js';
 import { authorise } from '../auth.js';
 import { readJson } from '../body.js';
+import { TaskRecords } from '../records.js';
 import type { ServedTask, SessionHost } from '../session-host.js';
 import { KEEP_ALIVE, KEEP_ALIVE_MS, resumeFrom, sseEvent, sseResponse } from '../sse.js';
+import { proveTask } from '../task-proof.js';
+
+/** Most records of one answer. */
+const PAGE = 1_000;
+const MAX_ORDINAL = POLICY_LIMITS.maxTasks.max;
 
 export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
   const { gateway, limits } = deps;
+  const records = new TaskRecords(deps);
   const tokens = z.number().int().min(1);
   const schema = z.object({
     idempotencyKey: z.string().min(1).max(256),
@@ -45,34 +53,52 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
   app.get('/api/v1/sessions/:id/tasks', async (c) => {
     const sessionId = parseSessionId(c.req.param('id'));
     authorise(c.get('apiKey'), sessionId);
+    const range = {
+      from: readNumber(c.req.query('from'), 'from', { min: 0, max: MAX_ORDINAL, absent: 0 }),
+      limit: readNumber(c.req.query('limit'), 'limit', { min: 1, max: PAGE, absent: PAGE }),
+    };
+    const found = await records.list(sessionId, range, c.req.raw.signal);
     const host = deps.sessions.find(sessionId);
-    return c.json((await gateway.tasks(sessionId)).map((record) => withState(record, host)));
+    return c.json(found.map((record) => withState(record, host)));
   });
 
   app.get('/api/v1/sessions/:id/tasks/:taskId', async (c) => {
     const { sessionId, taskId } = readTask(c);
-    const record = await require(sessionId, taskId);
+    const record = await records.find(sessionId, taskId, c.req.raw.signal);
     return c.json(withState(record, deps.sessions.find(sessionId)));
+  });
+
+  app.get('/api/v1/sessions/:id/tasks/:taskId/proof', async (c) => {
+    const { sessionId, taskId } = readTask(c);
+    const { signal } = c.req.raw;
+    const record = await records.find(sessionId, taskId, signal);
+    return c.json(await proveTask(sessionId, record, deps.blockStore, signal));
   });
 
   app.post('/api/v1/sessions/:id/tasks/:taskId/cancel', async (c) => {
     const { sessionId, taskId } = readTask(c);
+    const { signal } = c.req.raw;
     // Asked first: what has just come here may not be recorded yet.
     if ((await deps.sessions.find(sessionId)?.cancel(taskId)) !== true) {
-      const record = await require(sessionId, taskId);
+      const record = await records.find(sessionId, taskId, signal);
       if (record.outcome !== null) return c.json(record);
       const host = await deps.sessions.require(sessionId);
       // The lease is here, so no other router works on it.
       if (!(await host.cancel(taskId))) await gateway.cancelTasks(sessionId, [taskId]);
     }
-    return c.json(await require(sessionId, taskId));
+    return c.json(await records.find(sessionId, taskId, signal));
   });
+}
 
-  async function require(sessionId: SessionId, taskId: TaskId): Promise<TaskRecord> {
-    const record = await gateway.task(sessionId, taskId);
-    if (record === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
-    return record;
-  }
+/** @throws REQUEST_INVALID — not an integer of its range. */
+function readNumber(
+  text: string | undefined,
+  field: string,
+  { min, max, absent }: { readonly min: number; readonly max: number; readonly absent: number },
+): number {
+  const number = text === undefined ? absent : /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (number >= min && number <= max) return number;
+  throw new EngineError('REQUEST_INVALID', { field, expected: `an integer from ${min} to ${max}` });
 }
 
 /** The task that a path names.

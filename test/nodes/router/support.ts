@@ -217,6 +217,11 @@ export class FakeGateway implements SessionGateway {
   async tasks(): Promise<readonly TaskRecord[]> {
     return [...this.records.values()];
   }
+  /** CIDs of archive pages. */
+  readonly pages: Cid[] = [];
+  async archive(): Promise<readonly Cid[]> {
+    return this.pages;
+  }
   /** All completions, batches aside. */
   get ends(): readonly TaskCompletion[] {
     return this.completed.flat();
