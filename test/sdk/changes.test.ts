@@ -51,8 +51,9 @@ const code = (expected: string) => (error: unknown) =>
 test('a deposit is signed by whoever pays, with a permit of the same amount', async () => {
   await session.deposit({ signer: PAYER, amountWei: 250n, reference: REFERENCE });
   const [change] = fake.seen.changes;
-  assert.equal(change?.path, 'deposits');
-  const { signature, permit, ...rest } = change?.body as DepositRequest;
+  assert.ok(change);
+  assert.equal(change.path, 'deposits');
+  const { signature, permit, ...rest } = change.body as DepositRequest;
   const payer = PAYER.address as Address;
   assert.deepEqual(rest, {
     sessionId: session.id,
@@ -80,15 +81,18 @@ test('two deposits are two, and the same reference is one', async () => {
 test('a withdrawal is signed by the owner', async () => {
   await session.withdraw({ signer: OWNER, amountWei: 40n, reference: REFERENCE });
   const [change] = fake.seen.changes;
-  assert.equal(change?.path, 'withdrawals');
-  const { signature } = change?.body as WithdrawalRequest;
+  assert.ok(change);
+  assert.equal(change.path, 'withdrawals');
+  const { signature } = change.body as WithdrawalRequest;
   const signed = { sessionId: session.id, amount: 40n, reference: REFERENCE };
   assert.equal(recoverSigner('WithdrawDeposit', PAYMENT, signed, signature), OWNER.address);
 });
 
 test('a change of policy keeps what it does not name, and is signed with its nonce', async () => {
   await session.changePolicy({ signer: OWNER, policy: { idleSeconds: 90 } });
-  const { policy, nonce, signature } = fake.seen.changes[0]?.body as PolicyChange;
+  const [change] = fake.seen.changes;
+  assert.ok(change);
+  const { policy, nonce, signature } = change.body as PolicyChange;
   assert.deepEqual(policy, { ...fake.seen.opened[0]?.policy, idleSeconds: 90 });
   const policyHash = await policyHashOf(policy);
   const signed = { sessionId: session.id, policyHash, nonce: 0 };
