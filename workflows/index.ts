@@ -1,7 +1,9 @@
 /** Everything that a workflow worker runs; the entry of the bundle. */
+export { dappRequests } from './dapp-requests.js';
 export { exportSession } from './export-session.js';
 export { healthEpoch } from './health-epoch.js';
 export { onboardMiner } from './onboard-miner.js';
 export { onboardUser } from './onboard-user.js';
+export { refuseInference } from './refuse-inference.js';
 export { session } from './session.js';
 export { settlement } from './settlement.js';
