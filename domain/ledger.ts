@@ -33,7 +33,7 @@ interface EndedEntry extends SettledTask {
 }
 
 /** A withdrawal by its reference: on its way, or on chain. */
-interface Withdrawal {
+export interface Withdrawal {
   readonly reference: Hex;
   readonly amountWei: WeiString;
   readonly isPending: boolean;
@@ -230,7 +230,7 @@ export class SessionLedger {
 
   /** Ends a withdrawal: the chain has it, or, refused, its amount is free again. */
   endWithdrawal(reference: Hex, isDone: boolean): void {
-    const withdrawal = this.#withdrawals.get(reference);
+    const withdrawal = this.withdrawal(reference);
     if (withdrawal?.isPending !== true) return;
     const amountWei = BigInt(withdrawal.amountWei);
     this.#withdrawingWei -= amountWei;
@@ -245,13 +245,9 @@ export class SessionLedger {
     }
   }
 
-  knowsWithdrawal(reference: Hex): boolean {
-    return this.#withdrawals.has(reference);
-  }
-
-  /** Whether a withdrawal is known and has ended. */
-  isWithdrawn(reference: Hex): boolean {
-    return this.#withdrawals.get(reference)?.isPending === false;
+  /** A withdrawal that is on its way, or that has been lately. */
+  withdrawal(reference: Hex): Withdrawal | null {
+    return this.#withdrawals.get(reference) ?? null;
   }
 
   /** Notes what became of charged tasks: settled on chain, or disputed, which gives the charge back.

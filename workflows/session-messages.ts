@@ -146,7 +146,7 @@ function handleOrders(session: SessionContext): void {
   setHandler(
     withdrawDepositUpdate,
     async (request) => {
-      if (ledger.isWithdrawn(request.reference)) return session.view();
+      if (ledger.withdrawal(request.reference)?.isPending === false) return session.view();
       // Taken out at once: no task can be promised what is on its way to the owner.
       if (!ledger.withdraw(request.reference, BigInt(request.amountWei))) {
         throw refusal('BUDGET_EXHAUSTED', 'less is free');
@@ -157,7 +157,11 @@ function handleOrders(session: SessionContext): void {
       validator: (request: WithdrawalRequest) => {
         refuseOrder(request);
         const { reference, amountWei } = request;
-        if (!ledger.knowsWithdrawal(reference) && amountOf(amountWei) > ledger.freeWei) {
+        const known = ledger.withdrawal(reference);
+        if (known !== null && known.amountWei !== amountWei) {
+          throw refusal('IDEMPOTENCY_CONFLICT', 'the reference was used for another amount');
+        }
+        if (known === null && amountOf(amountWei) > ledger.freeWei) {
           throw refusal('BUDGET_EXHAUSTED', 'less is free');
         }
       },

@@ -6,7 +6,12 @@ import type { Address, Hex, TaskId } from '../../domain/ids.js';
 import { REMEMBERED_TASKS, SessionLedger, type LedgerTerms } from '../../domain/ledger.js';
 import { parsePolicy, type SessionPolicy } from '../../domain/session.js';
 import type { SettlementReport } from '../../domain/settlement.js';
-import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
+import {
+  TASK_OUTCOMES,
+  type TaskCompletion,
+  type TaskOutcome,
+  type TaskSubmission,
+} from '../../domain/task.js';
 
 const POLICY = parsePolicy({
   model: 'm',
@@ -225,6 +230,132 @@ test('ledger: keeps the batch of a settled task, also of one settled by an unkno
   );
 });
 
+test('ledger: every end but a completed one gives the whole reservation back', () => {
+  const outcomes: Record<TaskOutcome, (ledger: SessionLedger) => void> = {
+    completed: (ledger) => ledger.complete(completion(1)),
+    'no-quorum': (ledger) =>
+      ledger.complete(completion(1, { outcome: 'no-quorum', paidMiners: [] })),
+    refused: (ledger) => ledger.complete(completion(1, { outcome: 'refused', paidMiners: [] })),
+    failed: (ledger) => ledger.complete(completion(1, { outcome: 'failed', paidMiners: [] })),
+    expired: (ledger) => ledger.expire(101),
+    cancelled: (ledger) => ledger.cancel([taskId(1)]),
+    disputed: (ledger) => {
+      ledger.complete(completion(1));
+      ledger.settle(disputed(1));
+    },
+  };
+  for (const outcome of TASK_OUTCOMES) {
+    const ledger = new SessionLedger(terms(10_000n));
+    ledger.submit(submission(1), 100);
+    assert.equal(ledger.freeWei, 10_000n - RESERVATION);
+    outcomes[outcome](ledger);
+    assert.equal(ledger.record(taskId(1))?.outcome, outcome);
+    const { reservedWei, freeWei } = ledger.budget(0n);
+    const costWei = outcome === 'completed' ? CHARGE : 0n;
+    assert.deepEqual([reservedWei, freeWei], ['0', String(10_000n - costWei)], outcome);
+  }
+});
+
+test('ledger: cancels what is open, and leaves what has ended as it ended', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 0);
+  ledger.submit(submission(2), 0);
+  ledger.complete(completion(1));
+  assert.deepEqual(
+    ledger.cancel([taskId(1), taskId(2)]).map((answer) => [answer.outcome, answer.chargeWei]),
+    [
+      ['completed', String(CHARGE)],
+      ['cancelled', '0'],
+    ],
+  );
+});
+
+test('ledger: while its policy changes it is busy for new tasks, and answers for those it knows', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 0);
+  ledger.isPaused = true;
+  const id = taskId(2);
+  assert.deepEqual(ledger.submit(submission(2), 0), { taskId: id, refused: 'SESSION_BUSY' });
+  assert.deepEqual(ledger.submit(submission(1), 0), { taskId: taskId(1), ordinal: 0, ended: null });
+});
+
+test('ledger: judges new tasks by the new policy, and accepted ones by what was reserved', () => {
+  const ledger = new SessionLedger(terms(10_000n));
+  ledger.submit(submission(1), 0);
+  ledger.changePolicy({ ...POLICY, redundancy: 1, minMiners: 1, maxTasks: 2 });
+  ledger.submit(submission(2), 0);
+  assert.equal(ledger.budget(0n).reservedWei, String(RESERVATION + RESERVATION / 3n));
+  assert.deepEqual(ledger.submit(submission(3), 0), {
+    taskId: taskId(3),
+    refused: 'BUDGET_EXHAUSTED',
+  });
+});
+
+test('ledger: a withdrawal is promised to nobody else, and is free again when it is refused', () => {
+  const ledger = new SessionLedger(terms(4_000n));
+  assert.equal(ledger.withdraw('0x01', 4_001n), false);
+  assert.equal(ledger.withdraw('0x01', 1_000n), true);
+  assert.deepEqual(ledger.submit(submission(1), 0), {
+    taskId: taskId(1),
+    refused: 'BUDGET_EXHAUSTED',
+  });
+  ledger.endWithdrawal('0x01', false);
+  assert.equal(ledger.freeWei, 4_000n);
+  assert.equal(ledger.withdrawal('0x01'), null);
+
+  ledger.withdraw('0x01', 1_000n);
+  ledger.withdraw('0x01', 1_000n);
+  ledger.endWithdrawal('0x01', true);
+  ledger.endWithdrawal('0x01', true);
+  assert.deepEqual(ledger.budget(0n), {
+    depositedWei: '4000',
+    reservedWei: '0',
+    chargedWei: '0',
+    refundedWei: '1000',
+    freeWei: '3000',
+  });
+});
+
+test('ledger: follows what the chain says of its deposit, with withdrawals still to come', () => {
+  const ledger = new SessionLedger(terms(1_000n));
+  ledger.withdraw('0x01', 600n);
+  ledger.setDeposit(5_000n);
+  assert.equal(ledger.freeWei, 4_400n);
+  ledger.endWithdrawal('0x01', true);
+  assert.equal(ledger.budget(0n).depositedWei, '5000');
+  assert.equal(ledger.freeWei, 4_400n);
+});
+
+test('ledger: settles the free end of a task that a contract waits for, and of no other', () => {
+  const plain = new SessionLedger(terms(10_000n));
+  const waiting = new SessionLedger({ ...terms(10_000n), settlesFree: true });
+  for (const ledger of [plain, waiting]) {
+    ledger.submit(submission(1), 0);
+    ledger.complete(completion(1, { outcome: 'no-quorum', paidMiners: [] }));
+  }
+  assert.deepEqual(plain.unsettled, []);
+  assert.deepEqual(
+    waiting.unsettled.map((task) => [task.outcome, task.chargeWei]),
+    [['no-quorum', '0']],
+  );
+  waiting.settle(settled(1));
+  assert.equal(waiting.record(taskId(1))?.batchCid, 'batch');
+});
+
+test('ledger: what is disputed while a contract waits is settled again, free and without evidence', () => {
+  const ledger = new SessionLedger({ ...terms(10_000n), settlesFree: true });
+  ledger.submit(submission(1), 0);
+  ledger.complete(completion(1, { resultCid: 'result' }));
+  ledger.settle(disputed(1));
+  const [task] = ledger.unsettled;
+  assert.equal(task?.outcome, 'disputed');
+  assert.equal(task?.evidenceCid, undefined);
+  assert.equal(task?.resultCid, undefined);
+  assert.equal(ledger.chargedWei, 0n);
+  ledger.settle(disputed(1));
+  assert.deepEqual(ledger.unsettled, [], 'refused twice, it is left to the deadline');
+});
+
 /** Any history of a session: the properties below hold after every step of it. */
 const step = fc.oneof(
   fc.record({ kind: fc.constant('submit' as const), n: fc.nat(20) }),
@@ -237,6 +368,10 @@ const step = fc.oneof(
   }),
   fc.record({ kind: fc.constant('settle' as const), n: fc.nat(20), isDisputed: fc.boolean() }),
   fc.record({ kind: fc.constant('expire' as const), before: fc.nat(100) }),
+  fc.record({ kind: fc.constant('cancel' as const), n: fc.nat(20) }),
+  fc.record({ kind: fc.constant('deposit' as const), wei: fc.nat(5_000) }),
+  fc.record({ kind: fc.constant('withdraw' as const), n: fc.nat(9), wei: fc.nat(5_000) }),
+  fc.record({ kind: fc.constant('withdrawn' as const), n: fc.nat(9), isDone: fc.boolean() }),
   fc.record({ kind: fc.constant('carry' as const) }),
 );
 
@@ -245,6 +380,7 @@ test('ledger: never promises more than the deposit, and survives being carried, 
     fc.property(fc.array(step, { maxLength: 80 }), fc.nat(30_000), (steps, deposit) => {
       let ledger = new SessionLedger(terms(BigInt(deposit)));
       let now = 0;
+      let gross = BigInt(deposit);
       for (const s of steps) {
         now++;
         if (s.kind === 'submit') ledger.submit(submission(s.n), now);
@@ -259,6 +395,13 @@ test('ledger: never promises more than the deposit, and survives being carried, 
         }
         if (s.kind === 'settle') ledger.settle(s.isDisputed ? disputed(s.n) : settled(s.n));
         if (s.kind === 'expire') ledger.expire(s.before);
+        if (s.kind === 'cancel') ledger.cancel([taskId(s.n)]);
+        if (s.kind === 'deposit') {
+          gross += BigInt(s.wei);
+          ledger.setDeposit(gross - BigInt(ledger.budget(0n).refundedWei));
+        }
+        if (s.kind === 'withdraw') ledger.withdraw(`0x${s.n}`, BigInt(s.wei));
+        if (s.kind === 'withdrawn') ledger.endWithdrawal(`0x${s.n}`, s.isDone);
         if (s.kind === 'carry') {
           const before = [ledger.budget(0n), ledger.records(), ledger.counts];
           const state = JSON.parse(JSON.stringify(ledger.state())) as ReturnType<
@@ -267,9 +410,19 @@ test('ledger: never promises more than the deposit, and survives being carried, 
           ledger = new SessionLedger(terms(BigInt(deposit)), state);
           assert.deepEqual([ledger.budget(0n), ledger.records(), ledger.counts], before);
         }
-        const { reservedWei, chargedWei } = ledger.budget(0n);
-        assert.ok(BigInt(reservedWei) >= 0n && BigInt(chargedWei) >= 0n);
-        assert.ok(BigInt(reservedWei) + BigInt(chargedWei) <= BigInt(deposit));
+        const { reservedWei, chargedWei, refundedWei, freeWei, depositedWei } = ledger.budget(0n);
+        assert.ok(BigInt(reservedWei) >= 0n && BigInt(chargedWei) >= 0n && BigInt(freeWei) >= 0n);
+        assert.equal(BigInt(depositedWei), gross);
+        const pending = ledger
+          .state()
+          .withdrawals.filter((withdrawal) => withdrawal.isPending)
+          .reduce((total, withdrawal) => total + BigInt(withdrawal.amountWei), 0n);
+        const parts = [reservedWei, chargedWei, refundedWei, freeWei].map(BigInt);
+        assert.equal(
+          parts.reduce((a, b) => a + b, pending),
+          gross,
+          'the sum closes',
+        );
         const sum = ledger
           .records()
           .reduce((total, record) => total + BigInt(record.chargeWei), 0n);
