@@ -60,7 +60,8 @@ export interface ErrorBody {
     readonly code: string;
     readonly message: string;
     readonly type: string;
-    readonly param: null;
+    /** Field of the request that is wrong. */
+    readonly param: string | null;
     readonly details: Readonly<Record<string, string | number | boolean | null>>;
     readonly requestId: string;
   };

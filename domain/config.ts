@@ -100,8 +100,6 @@ export interface RouterLimits extends RateLimits {
   readonly headersMs: number;
   readonly requestMs: number;
   readonly maxHeaderBytes: number;
-  /** Brackets within brackets in a body. */
-  readonly maxJsonDepth: number;
 }
 
 export interface OracleConfig {

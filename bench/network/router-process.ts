@@ -65,6 +65,12 @@ runChild<RouterInput, RouterReady>(async ({ config, miners }) => {
     judge: async () => {
       throw new EngineError('ORACLE_UNREACHABLE');
     },
+    // The benchmark's key has no budget, and nobody signs in.
+    guardStore: {
+      readUsedTokens: async () => 0,
+      addUsedTokens: async () => undefined,
+      useNonce: async () => false,
+    },
     accounts: { readAccount: async (address) => ({ address, balanceWei: '0', permitNonce: '0' }) },
     log: (level, message, fields) => {
       if (level === 'error' || level === 'warn') console.error(`router: ${message}`, fields ?? '');

@@ -1,5 +1,8 @@
 /** `cortensor router`: HTTP front, hub of the miners, and holder of sessions' leases. */
 import { TokenChain } from '../../adapters/chain/token.js';
+import { openGuardStore } from '../../adapters/database/api-guard.js';
+import { migrate } from '../../adapters/database/migrate.js';
+import { openPool } from '../../adapters/database/pool.js';
 import { openBlockStore } from '../../adapters/ipfs/block-store.js';
 import { connectClient } from '../../adapters/temporal/connect.js';
 import { parseIdentity } from '../../adapters/seal/identity-file.js';
@@ -33,7 +36,7 @@ export const router: Command = {
   help: HELP,
   async run(argv) {
     const { config: file } = readOptions(argv, ['config']);
-    const config = readConfig(file, ['temporal', 'router']);
+    const config = readConfig(file, ['temporal', 'router', 'database']);
     const log = openLog('router');
     const chains = openChains(config.layers);
     const { contracts } = config.layers.service;
@@ -47,6 +50,8 @@ export const router: Command = {
         expected: 'one age identity',
       });
     }
+    const pool = openPool(await readSecret(config.database.url));
+    await migrate(pool);
     const starter = createStarter({ config, client: temporal.client });
     const running = await startRouter({
       routerId,
@@ -72,13 +77,16 @@ export const router: Command = {
         },
       }),
       judge: createJudge(config.oracles, JUDGE_MS),
+      guardStore: openGuardStore(pool),
       log,
     });
     const workers = await startRouterWorkers({ config, routerId, activities: running.activities });
     return await runUntilSignal(async () => {
+      running.drain();
       await workers.stop();
       await running.close();
       await temporal.close();
+      await pool.end();
       chains.close();
     }, workers.done);
   },

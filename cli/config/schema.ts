@@ -161,7 +161,6 @@ const routerLimits = section({
   headers: duration(100, 10 * MINUTE, '100ms to 10m').prefault('10s'),
   request: duration(100, HOUR, '100ms to 1h').prefault('30s'),
   maxHeaderBytes: integer(1_024, 1_048_576).default(16_384),
-  maxJsonDepth: integer(4, 1_000).default(32),
 });
 
 const binary = section({ binary: path.nullable().default(null) }).prefault({});

@@ -1,18 +1,22 @@
 /** The router's HTTP face: middleware, routes, and the one place where errors become answers. */
 import { randomUUID } from 'node:crypto';
+import type { HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
+import { cors } from 'hono/cors';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
 import type { AccountInfo, NetworkInfo } from '../../domain/api.js';
-import type { ApiKeyConfig, EngineConfig } from '../../domain/config.js';
+import type { EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
-import { authenticate } from './auth.js';
 import type { CryptoPool } from './crypto-pool.js';
-import { errorBody, publicError } from './errors.js';
+import { errorBody, publicError, retryHeaders } from './errors.js';
 import type { SessionGateway } from './gateway.js';
+import type { Caller } from './guard/caller.js';
+import type { Guard } from './guard/guard.js';
 import type { MinerHub } from './hub.js';
+import { addAuthRoutes } from './routes/auth.js';
 import { addChangeRoutes } from './routes/changes.js';
 import { addOpenAiRoutes } from './routes/openai.js';
 import { addSessionRoutes } from './routes/sessions.js';
@@ -32,17 +36,36 @@ export interface AppDeps {
   readonly gateway: SessionGateway;
   readonly network: NetworkInfo;
   readonly accounts: AccountReader;
-  readonly limits: Pick<EngineConfig['router'], 'apiKeys' | 'maxPromptBytes' | 'maxBodyBytes'>;
+  readonly guard: Guard;
+  readonly limits: Pick<
+    EngineConfig['router'],
+    'host' | 'cors' | 'signIn' | 'maxPromptBytes' | 'maxBodyBytes'
+  >;
   readonly log: Log;
 }
-/** What middleware leaves for routes. */
 export interface AppEnv {
-  Variables: { requestId: string; apiKey: ApiKeyConfig };
+  /** Of the server around the app. */
+  Bindings: Partial<HttpBindings>;
+  /** What middleware leaves for routes, and they for it. */
+  Variables: {
+    requestId: string;
+    apiKey: Caller;
+    /** `performance.now()` when miners were asked; unset where none is. */
+    dispatchedAt?: number;
+  };
 }
 export type RouterApp = Hono<AppEnv>;
 
-/** Paths that need no key: liveness, and what a client must know before it can sign anything. */
-const PUBLIC_PATHS: ReadonlySet<string> = new Set(['/healthz', '/api/v1/network']);
+/** What a page of another origin may read of an answer, beside its body. */
+const EXPOSED_HEADERS = [
+  'x-request-id',
+  'x-cortensor-task',
+  'x-cortensor-overhead-ms',
+  'retry-after',
+  ...['requests', 'tokens'].flatMap((kind) =>
+    ['limit', 'remaining', 'reset'].map((what) => `x-ratelimit-${what}-${kind}`),
+  ),
+];
 
 export function createApp(deps: AppDeps): RouterApp {
   const app: RouterApp = new Hono<AppEnv>();
@@ -54,6 +77,10 @@ export function createApp(deps: AppDeps): RouterApp {
     c.header('x-request-id', requestId);
     const startedAt = performance.now();
     await next();
+    const readyAt = c.get('dispatchedAt') ?? performance.now();
+    c.header('x-cortensor-overhead-ms', (readyAt - startedAt).toFixed(1));
+    // A client that keeps its connection would send its next request to a router that is gone.
+    if (deps.guard.gate.isDraining) c.header('connection', 'close');
     deps.log('debug', 'request answered', {
       requestId,
       method: c.req.method,
@@ -62,18 +89,16 @@ export function createApp(deps: AppDeps): RouterApp {
       elapsedMs: Math.round(performance.now() - startedAt),
     });
   });
-  app.use(async (c, next) => {
-    if (!PUBLIC_PATHS.has(c.req.path)) {
-      c.set('apiKey', authenticate(c.req.header('authorization'), deps.limits.apiKeys));
-    }
-    await next();
-  });
+  if (deps.limits.cors.length > 0) {
+    app.use(cors({ origin: [...deps.limits.cors], exposeHeaders: EXPOSED_HEADERS, maxAge: 600 }));
+  }
   app.onError((error, c) => {
     const known = publicError(error);
     const requestId = c.get('requestId');
     if (known.fault !== 'caller') {
       deps.log('error', 'request failed', { requestId, code: known.code, kind: error.name });
     }
+    for (const [name, value] of retryHeaders(known)) c.header(name, value);
     return c.json(errorBody(known, requestId), known.status as ContentfulStatusCode);
   });
   app.notFound((c) => {
@@ -81,9 +106,17 @@ export function createApp(deps: AppDeps): RouterApp {
     return c.json(errorBody(error, c.get('requestId')), 404);
   });
 
-  app.get('/healthz', (c) =>
-    c.json({ miners: deps.hub.connected().length, sessions: deps.sessions.all().length }),
-  );
+  deps.guard.install(app);
+  app.get('/healthz', (c) => {
+    const { isDraining } = deps.guard.gate;
+    const miners = deps.hub.connected().length;
+    const sessions = deps.sessions.all().length;
+    return c.json(
+      { status: isDraining ? 'draining' : 'ok', miners, sessions },
+      isDraining ? 503 : 200,
+    );
+  });
+  addAuthRoutes(app, deps);
   app.get('/api/v1/payloads/:cid', async (c) => {
     const { signal } = c.req.raw;
     const bytes = await deps.blockStore.get(c.req.param('cid'), { signal });

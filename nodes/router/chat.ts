@@ -5,48 +5,118 @@
 import { z } from 'zod';
 import { EngineError } from '../../domain/errors.js';
 import type { ChatMessage, ChatRequest, TokenUsage } from '../../domain/task.js';
+import type { ErrorBody } from '../../domain/api.js';
+import type { TaskId } from '../../domain/ids.js';
+import { sseEvent } from './sse.js';
 import type { TranscriptEvent } from './transcript.js';
 
 const DEFAULT_MAX_TOKENS = 512;
 
 const textPart = z.object({ type: z.literal('text'), text: z.string() });
-const content = z.union([z.string(), z.array(textPart).min(1)]);
+/** Known, so that who sends one is told what is the matter. */
+const otherPart = z.looseObject({ type: z.enum(['image_url', 'input_audio', 'file']) });
+const content = z.union([z.string(), z.array(z.union([textPart, otherPart])).min(1)]);
 const message = z.object({
-  role: z.enum(['system', 'developer', 'user', 'assistant']),
+  role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
   content,
 });
-const tokenLimit = z.number().int().min(1).max(4_096);
-/** Asked for, it would change the answer, and no miner can be held to it: better refused. */
-const unsupported = z.null().optional();
+
+/** What the bodies of all of OpenAI's text endpoints have in common. */
+export const tokenLimit = z.number().int().min(1).max(4_096);
+export const sampling = {
+  model: z.string().min(1).max(200),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  stream: z.boolean().nullish(),
+  /** Ours: the session that pays. */
+  session_id: z.string().optional(),
+};
+export const streamOptions = z.looseObject({ include_usage: z.boolean().optional() }).nullish();
+/** A field that may be left out, or say that there is nothing. */
+export const nothing = z.null().optional();
+export const noItems = z.array(z.never()).max(0).nullish();
 
 /** Body of `POST /v1/chat/completions`. Fields that change nothing here are let through. */
 export const chatSchema = z.looseObject({
-  model: z.string().min(1).max(200),
+  ...sampling,
   messages: z.array(message).min(1).max(1_000),
   max_tokens: tokenLimit.nullish(),
   max_completion_tokens: tokenLimit.nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().gt(0).max(1).nullish(),
+  stream_options: streamOptions,
   n: z.literal(1).nullish(),
-  stream: z.boolean().nullish(),
-  stream_options: z.looseObject({ include_usage: z.boolean().optional() }).nullish(),
-  stop: unsupported,
-  tools: unsupported,
-  functions: unsupported,
+  stop: nothing,
+  seed: z.int().nullish(),
+  tools: noItems,
+  tool_choice: z.enum(['none', 'auto']).nullish(),
+  functions: noItems,
+  function_call: z.enum(['none', 'auto']).nullish(),
   logprobs: z.literal(false).nullish(),
+  top_logprobs: z.literal(0).nullish(),
+  logit_bias: z.strictObject({}).nullish(),
   response_format: z.object({ type: z.literal('text') }).nullish(),
   presence_penalty: z.literal(0).nullish(),
   frequency_penalty: z.literal(0).nullish(),
-  /** Ours: the session that pays. */
-  session_id: z.string().optional(),
+  reasoning_effort: z.literal('none').nullish(),
+  modalities: z.array(z.literal('text')).nullish(),
+  audio: nothing,
+  prediction: nothing,
+  web_search_options: nothing,
 });
 export type ChatBody = z.infer<typeof chatSchema>;
+
+/** Asked for, these would change the answer, and no miner can be held to it: better refused. */
+export const CHAT_UNSUPPORTED: ReadonlySet<string> = new Set([
+  'n',
+  'stop',
+  'tools',
+  'tool_choice',
+  'functions',
+  'function_call',
+  'logprobs',
+  'top_logprobs',
+  'logit_bias',
+  'response_format',
+  'presence_penalty',
+  'frequency_penalty',
+  'reasoning_effort',
+  'modalities',
+  'audio',
+  'prediction',
+  'web_search_options',
+]);
+
+/** A request's fields that decide the answer, whatever body they came in. */
+export interface Ask {
+  readonly model: string;
+  readonly messages: readonly ChatMessage[];
+  readonly maxTokens: number;
+  readonly temperature: number | null | undefined;
+  readonly topP: number | null | undefined;
+}
+
+/** What a chat body asks for.
+ * @throws FEATURE_UNSUPPORTED — something else than text, or a seed that would be broken. */
+export function askOfChat(body: ChatBody): Ask {
+  if (body.seed != null && (body.temperature ?? 0) > 0) {
+    throw new EngineError('FEATURE_UNSUPPORTED', {
+      field: 'seed',
+      expected: 'temperature 0: each task has its own seed, which miners are compared by',
+    });
+  }
+  return {
+    model: body.model,
+    messages: body.messages.map(toMessage),
+    maxTokens: body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS,
+    temperature: body.temperature,
+    topP: body.top_p,
+  };
+}
 
 /** The request as miners get it. Temperature is 0 unless asked for: answers are compared.
  * @throws PROMPT_INVALID — nothing to answer, or text that is not well-formed Unicode.
  * @throws PROMPT_TOO_LARGE — more than `maxPromptBytes` of UTF-8. */
-export function toChatRequest(body: ChatBody, maxPromptBytes: number): ChatRequest {
-  const messages = body.messages.map(toMessage);
+export function toChatRequest(ask: Ask, maxPromptBytes: number): ChatRequest {
+  const { model, messages, maxTokens, temperature, topP } = ask;
   if (messages.every(({ content: text }) => text.trim() === '')) {
     throw new EngineError('PROMPT_INVALID', { expected: 'some text' });
   }
@@ -56,76 +126,115 @@ export function toChatRequest(body: ChatBody, maxPromptBytes: number): ChatReque
   if (promptBytes(messages) > maxPromptBytes) {
     throw new EngineError('PROMPT_TOO_LARGE', { maxPromptBytes });
   }
-  return {
-    model: body.model,
-    messages,
-    maxTokens: body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS,
-    temperature: body.temperature ?? 0,
-    topP: body.top_p ?? 1,
-  };
+  return { model, messages, maxTokens, temperature: temperature ?? 0, topP: topP ?? 1 };
 }
 
-function promptBytes(messages: readonly ChatMessage[]): number {
+/** UTF-8 of all messages. */
+export function promptBytes(messages: readonly ChatMessage[]): number {
   return messages.reduce((sum, { content: text }) => sum + Buffer.byteLength(text), 0);
 }
 
-function toMessage({ role, content: parts }: z.infer<typeof message>): ChatMessage {
-  const text = typeof parts === 'string' ? parts : parts.map((part) => part.text).join('');
-  return { role: role === 'developer' ? 'system' : role, content: text };
+function toMessage({ role, content: parts }: z.infer<typeof message>, i: number): ChatMessage {
+  if (role === 'tool' || role === 'function') throw unsupported(`messages.${i}.role`, role);
+  return { role: role === 'developer' ? 'system' : role, content: textOf(parts, `messages.${i}`) };
+}
+
+function textOf(parts: z.infer<typeof content>, field: string): string {
+  if (typeof parts === 'string') return parts;
+  return parts
+    .map((part) => {
+      if (part.type === 'text') return part.text as string;
+      throw unsupported(`${field}.content`, part.type);
+    })
+    .join('');
+}
+
+/** @returns the error for a part of a conversation that no backend takes. */
+export function unsupported(field: string, found: string): EngineError {
+  return new EngineError('FEATURE_UNSUPPORTED', { field, found, expected: 'text' });
 }
 
 /** What all parts of one answer have in common. */
-export interface CompletionHead {
-  /** `chatcmpl-…`, of the task's id: the same for the same task. */
-  readonly id: string;
+export interface AnswerHead {
+  readonly taskId: TaskId;
   /** Unix seconds. */
   readonly created: number;
   readonly model: string;
 }
 
-/** The answer in one piece. */
-export function completion(
-  head: CompletionHead,
-  text: string,
-  end: Extract<TranscriptEvent, { type: 'end' }>,
-) {
-  const answer = { role: 'assistant', content: text, refusal: null };
+/** How an endpoint writes an answer. */
+export interface AnswerShape {
+  /** The answer in one piece. */
+  whole(head: AnswerHead, text: string, end: EndEvent): object;
+  /** Writes a stream: called for every event from the first, also for what the client has already.
+   * @returns what is sent for an event, as server-sent events. */
+  stream(head: AnswerHead): (event: TranscriptEvent) => string;
+  /** Written when the last event is out. */
+  readonly last: string;
+  /** An error in the middle of a stream. */
+  failure(error: ErrorBody): string;
+}
+
+export type EndEvent = Extract<TranscriptEvent, { type: 'end' }>;
+
+export const DONE = sseEvent('[DONE]');
+
+/** The id of an answer: the same for the same task. */
+export function answerId(prefix: string, { taskId }: AnswerHead): string {
+  return `${prefix}${taskId.slice(2, 34)}`;
+}
+
+/** `chat.completion` and its chunks.
+ * @param hasUsage - `stream_options.include_usage`: a last chunk with the usage, which is `null` in
+ *   the others. */
+export function chatShape(hasUsage: boolean): AnswerShape {
+  const headOf = (head: AnswerHead, object: string) => {
+    const { created, model } = head;
+    return { id: answerId('chatcmpl-', head), created, model, object };
+  };
   return {
-    ...head,
-    object: 'chat.completion',
-    choices: [{ index: 0, message: answer, logprobs: null, finish_reason: end.finishReason }],
-    usage: usageOf(end.usage),
+    whole(head, text, end) {
+      const answer = { role: 'assistant', content: text, refusal: null };
+      return {
+        ...headOf(head, 'chat.completion'),
+        choices: [{ index: 0, message: answer, logprobs: null, finish_reason: end.finishReason }],
+        usage: usageOf(end.usage),
+      };
+    },
+    stream(head) {
+      const part = headOf(head, 'chat.completion.chunk');
+      return chunkWriter(part, hasUsage, (event) => {
+        const delta = deltaOf(event);
+        const reason = event.type === 'end' ? event.finishReason : null;
+        return { index: 0, delta, logprobs: null, finish_reason: reason };
+      });
+    },
+    last: DONE,
+    failure: (error) => sseEvent(error),
   };
 }
 
-/** The chunks that one event of the transcript becomes.
- * @param hasUsage - `stream_options.include_usage`: a last chunk with the usage, which is `null`
- *   in the others. */
-export function chunks(
-  head: CompletionHead,
-  event: TranscriptEvent,
-  hasUsage: boolean,
-): readonly object[] {
-  const part = { ...head, object: 'chat.completion.chunk' };
-  const noUsage = hasUsage ? { usage: null } : {};
-  const choice = (delta: object, finishReason: string | null) => ({
-    ...part,
-    choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }],
-    ...noUsage,
-  });
-  switch (event.type) {
-    case 'start':
-      return [choice({ role: 'assistant', content: '' }, null)];
-    case 'delta':
-      return [choice({ content: event.text }, null)];
-    case 'end': {
-      const last = choice({}, event.finishReason);
-      return hasUsage ? [last, { ...part, choices: [], usage: usageOf(event.usage) }] : [last];
-    }
-  }
+function deltaOf(event: TranscriptEvent): object {
+  if (event.type === 'start') return { role: 'assistant', content: '' };
+  return event.type === 'delta' ? { content: event.text } : {};
 }
 
-function usageOf({ promptTokens, completionTokens }: TokenUsage) {
+/** Writes a chunk an event, and the usage in one of its own where it is asked for.
+ * @param choiceOf - the only choice of a chunk. */
+export function chunkWriter(
+  part: object,
+  hasUsage: boolean,
+  choiceOf: (event: TranscriptEvent) => object,
+): (event: TranscriptEvent) => string {
+  const noUsage = hasUsage ? { usage: null } : {};
+  return (event) => {
+    const chunk = sseEvent({ ...part, choices: [choiceOf(event)], ...noUsage }, event.index);
+    if (event.type !== 'end' || !hasUsage) return chunk;
+    return chunk + sseEvent({ ...part, choices: [], usage: usageOf(event.usage) }, event.index);
+  };
+}
+
+export function usageOf({ promptTokens, completionTokens }: TokenUsage) {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,

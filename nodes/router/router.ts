@@ -1,18 +1,17 @@
 /** A router: HTTP face, miners' hub and activities around one set of sessions. */
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
 import type { NetworkInfo } from '../../domain/api.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import type { EngineConfig } from '../../domain/config.js';
-import { EngineError } from '../../domain/errors.js';
 import { routerQueue } from '../../domain/ids.js';
 import type { RouterActivities } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
 import { createApp, type AccountReader, type RouterApp } from './app.js';
 import { CryptoPool } from './crypto-pool.js';
 import type { SessionGateway } from './gateway.js';
+import type { GuardStore } from './guard/budget.js';
+import { Guard } from './guard/guard.js';
+import { createHttpServer, listen } from './http-server.js';
 import { MinerHub, type NodeReader } from './hub.js';
 import type { Judge } from './judge.js';
 import { createRouterActivities, DRAIN_MS } from './lease.js';
@@ -47,6 +46,8 @@ export interface RouterDeps {
   readonly judge: Judge;
   /** Reads the token on the service layer. */
   readonly accounts: AccountReader;
+  /** What all routers agree on about their callers. */
+  readonly guardStore: GuardStore;
   readonly log: Log;
   /** @defaultValue SILENCE_MS of domain/wire.ts */
   readonly silenceMs?: number;
@@ -54,6 +55,7 @@ export interface RouterDeps {
 
 export interface Router {
   readonly app: RouterApp;
+  readonly guard: Guard;
   readonly hub: MinerHub;
   readonly crypto: CryptoPool;
   readonly sessions: Sessions;
@@ -80,16 +82,29 @@ export function createRouter(deps: RouterDeps): Router {
     firstTokenMs: config.firstTokenMs,
     taskQueue: routerQueue(routerId),
   });
-  const app = createApp({ ...deps, hub, crypto, sessions, limits: config });
+  const guard = new Guard({
+    config,
+    chainId: deps.network.chainId,
+    // All routers of a deployment have this identity, since a session may move to any of them.
+    secret: deps.identity,
+    store: deps.guardStore,
+    ownerOf: async (sessionId) =>
+      sessions.find(sessionId)?.lease.owner ?? (await deps.gateway.view(sessionId)).owner,
+    log,
+  });
+  const app = createApp({ ...deps, hub, crypto, sessions, guard, limits: config });
   const activities = createRouterActivities({ ...deps, hub, crypto, sessions });
-  return { app, hub, crypto, sessions, activities };
+  return { app, guard, hub, crypto, sessions, activities };
 }
 
 export interface RunningRouter extends Router {
   /** `http://host:port`, with the port that was bound. */
   readonly url: string;
-  /** Takes no new requests, gives running ones until the deadline, then closes everything. Stop the
-   * Temporal worker first: leases are handed over by its shutdown. */
+  /** Tells everyone that it is being stopped: it is not ready, new work gets ROUTER_DRAINING, and
+   * connections end with their answers. What is under way goes on. */
+  drain(): void;
+  /** Drains, gives what is under way until the deadline, then closes everything. Stop the Temporal
+   * worker first: leases are handed over by its shutdown. */
   close(drainMs?: number): Promise<void>;
 }
 
@@ -97,40 +112,36 @@ export interface RunningRouter extends Router {
  * @throws PORT_TAKEN */
 export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
   const router = createRouter(deps);
-  const listener = getRequestListener(router.app.fetch);
-  const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
+  const { host, limits } = deps.config;
+  const server = createHttpServer(router.app, limits);
   router.hub.attach(server);
-  await listen(server, deps.config.host, deps.config.port);
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server, host, deps.config.port);
   deps.log('info', 'router listening', { routerId: deps.routerId, port });
+  const { gate } = router.guard;
   return {
     ...router,
-    url: `http://${deps.config.host}:${port}`,
+    url: `http://${host}:${port}`,
+    drain() {
+      gate.drain();
+      deps.log('info', 'router draining', { routerId: deps.routerId, requests: gate.inside });
+    },
     async close(drainMs = DRAIN_MS) {
+      gate.drain();
+      // Answers end with their tasks, and their tasks with the release; it listens until then, so
+      // that who comes now is told to go elsewhere.
+      await Promise.all([
+        gate.empty(drainMs),
+        ...router.sessions.all().map((held) => router.sessions.release(held, drainMs)),
+      ]);
       const stopped = new Promise<void>((resolve) => server.close(() => resolve()));
-      await Promise.all(
-        router.sessions.all().map((host) => router.sessions.release(host, drainMs)),
-      );
       router.hub.close();
       server.closeIdleConnections();
       // A stream's last event is on its way to its reader; nobody else is waited for.
       const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
       await stopped;
       clearTimeout(timer);
+      await router.guard.settled();
       await router.crypto.close();
     },
   };
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const isTaken = cause.code === 'EADDRINUSE';
-      reject(new EngineError(isTaken ? 'PORT_TAKEN' : 'INTERNAL', { port }, { cause }));
-    });
-    server.listen(port, host, () => {
-      server.removeAllListeners('error');
-      resolve();
-    });
-  });
 }

@@ -6,9 +6,11 @@ export const KEEP_ALIVE_MS = 10_000;
 export const KEEP_ALIVE = ': keep-alive\n\n';
 
 /** One event: `data` is JSON, so it has no line breaks. */
-export function sseEvent(data: unknown, id?: number): string {
+export function sseEvent(data: unknown, id?: number, name?: string): string {
   const text = typeof data === 'string' ? data : JSON.stringify(data);
-  return id === undefined ? `data: ${text}\n\n` : `id: ${id}\ndata: ${text}\n\n`;
+  const head =
+    (id === undefined ? '' : `id: ${id}\n`) + (name === undefined ? '' : `event: ${name}\n`);
+  return `${head}data: ${text}\n\n`;
 }
 
 /** The event to go on with, after the one that `Last-Event-ID` names. */

@@ -1,32 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { PROJECT_COMMAND } from '../../cli/project.js';
+import { cortensor } from './cortensor.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'bad-input-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
-
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  /** Lines that are not progress. */
-  readonly errors: readonly string[];
-}
-
-function cortensor(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const options = { env: { ...process.env, ...env }, timeout: 120_000 };
-    execFile(process.execPath, [PROJECT_COMMAND, ...args], options, (error, stdout, stderr) => {
-      const code = typeof error?.code === 'number' ? error.code : error === null ? 0 : -1;
-      const errors = stderr.split('\n').filter((line) => line.startsWith('cortensor: '));
-      resolve({ code, stdout, errors });
-    });
-  });
-}
 
 let files = 0;
 function fileWith(content: string | Uint8Array): string {

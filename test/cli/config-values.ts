@@ -123,7 +123,6 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
       headersMs: ms(100, 60_000),
       requestMs: ms(60_000, 3_600_000),
       maxHeaderBytes: ms(1_024, 1_048_576),
-      maxJsonDepth: ms(4, 1_000),
     }),
     cors: fc.array(
       fc.oneof(

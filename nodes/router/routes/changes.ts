@@ -12,7 +12,6 @@ import {
   type WithdrawalRequest,
 } from '../../../domain/session.js';
 import type { AppDeps, AppEnv, RouterApp } from '../app.js';
-import { authorise } from '../auth.js';
 import { readJson } from '../body.js';
 import {
   address,
@@ -115,10 +114,9 @@ export function addChangeRoutes(app: RouterApp, deps: AppDeps): void {
 }
 
 /** The session that a path names.
- * @throws REQUEST_INVALID, API_KEY_INVALID */
+ * @throws REQUEST_INVALID */
 function readSession(c: Context<AppEnv, '/:id'>): SessionId {
   const sessionId = parseSessionId(c.req.param('id'));
-  authorise(c.get('apiKey'), sessionId);
   return sessionId;
 }
 

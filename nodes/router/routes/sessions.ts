@@ -7,8 +7,8 @@ import { parseSessionId } from '../../../domain/ids.js';
 import { parseWei } from '../../../domain/money.js';
 import { parsePolicy, SESSION_STATES, type OpenSessionRequest } from '../../../domain/session.js';
 import type { AppDeps, RouterApp } from '../app.js';
-import { authorise } from '../auth.js';
 import { readJson } from '../body.js';
+import { authorise, noteOwnership } from '../guard/caller.js';
 import { address, bytes32, limitsOf, permit, requireSigner, signature } from './signed.js';
 
 /** A long poll ends after this, whatever the session's state. */
@@ -37,14 +37,15 @@ export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
     const body = await readJson(c.req.raw, openSchema, bodyLimits);
     const request: OpenSessionRequest = { ...body, policy: parsePolicy(body.policy) };
     await checkRequest(request, deps);
-    authorise(c.get('apiKey'), request.sessionId);
+    const caller = c.get('apiKey');
+    noteOwnership(caller, request.sessionId, request.owner);
+    authorise(caller, request.sessionId);
     await gateway.start(request);
     return c.json(await gateway.view(request.sessionId), 201);
   });
 
   app.get('/api/v1/sessions/:id', async (c) => {
     const sessionId = parseSessionId(c.req.param('id'));
-    authorise(c.get('apiKey'), sessionId);
     const until = c.req.query('until');
     if (until === undefined) return c.json(await gateway.view(sessionId));
     const state = SESSION_STATES.find((s) => s === until);
@@ -59,7 +60,6 @@ export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
 
   app.put('/api/v1/sessions/:id/keyring', async (c) => {
     const sessionId = parseSessionId(c.req.param('id'));
-    authorise(c.get('apiKey'), sessionId);
     const { recipient, keyring } = await readJson(c.req.raw, keyringSchema, bodyLimits);
     // Looked up first, so that keyrings of sessions that do not exist are not stored.
     await gateway.view(sessionId);

@@ -10,7 +10,6 @@ import type { TaskRecord } from '../../../domain/lease.js';
 import { POLICY_LIMITS } from '../../../domain/session.js';
 import type { SealedTaskRequest } from '../../../domain/wire.js';
 import type { AppDeps, AppEnv, RouterApp } from '../app.js';
-import { authorise } from '../auth.js';
 import { readJson } from '../body.js';
 import { TaskRecords } from '../records.js';
 import type { ServedTask, SessionHost } from '../session-host.js';
@@ -36,14 +35,15 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
 
   app.post('/api/v1/sessions/:id/tasks', async (c) => {
     const sessionId = parseSessionId(c.req.param('id'));
-    authorise(c.get('apiKey'), sessionId);
     const request = await readJson<SealedTaskRequest>(c.req.raw, schema, {
       maxBytes: limits.maxBodyBytes,
       tooLarge: 'PROMPT_TOO_LARGE',
       notText: 'REQUEST_INVALID',
     });
     const host = await deps.sessions.require(sessionId);
-    const task = await accept(host, request);
+    const tokens = request.maxPromptTokens + request.maxTokens;
+    const ask = { most: tokens, expected: tokens };
+    const task = await deps.guard.spend(c, ask, () => accept(host, request));
     const from = resumeFrom(c.req.header('last-event-id'));
     return sseResponse((signal) => events(task, from, signal), {
       'x-cortensor-task': task.taskId,
@@ -52,7 +52,6 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
 
   app.get('/api/v1/sessions/:id/tasks', async (c) => {
     const sessionId = parseSessionId(c.req.param('id'));
-    authorise(c.get('apiKey'), sessionId);
     const range = {
       from: readNumber(c.req.query('from'), 'from', { min: 0, max: MAX_ORDINAL, absent: 0 }),
       limit: readNumber(c.req.query('limit'), 'limit', { min: 1, max: PAGE, absent: PAGE }),
@@ -102,10 +101,9 @@ function readNumber(
 }
 
 /** The task that a path names.
- * @throws REQUEST_INVALID, API_KEY_INVALID */
+ * @throws REQUEST_INVALID */
 function readTask(c: Context<AppEnv, '/:id/:taskId'>): { sessionId: SessionId; taskId: TaskId } {
   const sessionId = parseSessionId(c.req.param('id'));
-  authorise(c.get('apiKey'), sessionId);
   const taskId = c.req.param('taskId').toLowerCase();
   if (!/^0x[0-9a-f]{64}$/.test(taskId)) {
     throw new EngineError('REQUEST_INVALID', { field: 'taskId', expected: '0x and 64 hex digits' });

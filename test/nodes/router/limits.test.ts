@@ -31,8 +31,8 @@ test('bad requests get one clear error each, and change nothing', async (t) => {
     ['large body', raw('x'.repeat(70_000)), 413, 'PROMPT_TOO_LARGE'],
     ['not UTF-8', raw(Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d])), 400, 'PROMPT_INVALID'],
     ['not JSON', raw('{'), 400, 'REQUEST_INVALID'],
-    ['tools', world.chat('hi', { tools: [{}] }), 400, 'REQUEST_INVALID'],
-    ['two choices', world.chat('hi', { n: 2 }), 400, 'REQUEST_INVALID'],
+    ['tools', world.chat('hi', { tools: [{}] }), 400, 'FEATURE_UNSUPPORTED'],
+    ['two choices', world.chat('hi', { n: 2 }), 400, 'FEATURE_UNSUPPORTED'],
     ['too many tokens', world.chat('hi', { max_tokens: 5_000 }), 400, 'REQUEST_INVALID'],
     ['bad session id', world.chat('hi', { session_id: '-1' }), 400, 'REQUEST_INVALID'],
     ['session of another key', world.chat('hi', { session_id: '4712' }), 401, 'API_KEY_INVALID'],
@@ -159,7 +159,7 @@ test('liveness and the network need no key', async (t) => {
   const world: World = await startWorld([{}]);
   t.after(() => world.close());
   const health = await fetch(`${world.router.url}/healthz`);
-  assert.deepEqual(await health.json(), { miners: 1, sessions: 1 });
+  assert.deepEqual(await health.json(), { status: 'ok', miners: 1, sessions: 1 });
   const network = await fetch(`${world.router.url}/api/v1/network`);
   assert.equal(((await network.json()) as { chainId: number }).chainId, 31_337);
 });

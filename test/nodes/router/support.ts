@@ -29,6 +29,7 @@ import {
 } from '../../../domain/session.js';
 import type { TaskCompletion, TaskSubmission } from '../../../domain/task.js';
 import type { SessionGateway } from '../../../nodes/router/gateway.js';
+import type { GuardStore } from '../../../nodes/router/guard/budget.js';
 import type { Judge } from '../../../nodes/router/judge.js';
 import { startRouter, type RouterDeps, type RunningRouter } from '../../../nodes/router/router.js';
 import { ScriptedMiner, type Script } from './scripted-miner.js';
@@ -68,7 +69,6 @@ const LIMITS: RouterLimits = {
   headersMs: 10_000,
   requestMs: 30_000,
   maxHeaderBytes: 16_384,
-  maxJsonDepth: 32,
 };
 
 const POLICY = parsePolicy({
@@ -228,6 +228,25 @@ export class FakeGateway implements SessionGateway {
   }
 }
 
+/** What the engine's database holds of callers, in memory. */
+export function memoryGuardStore(): GuardStore {
+  const counted = new Map<string, Map<TaskId, number>>();
+  const nonces = new Set<string>();
+  return {
+    async readUsedTokens(key) {
+      return [...(counted.get(key)?.values() ?? [])].reduce((sum, tokens) => sum + tokens, 0);
+    },
+    async addUsedTokens(key, taskId, tokens) {
+      const tasks = counted.get(key) ?? new Map<TaskId, number>();
+      counted.set(key, tasks);
+      if (!tasks.has(taskId)) tasks.set(taskId, tokens);
+    },
+    async useNonce(nonce) {
+      return nonces.size < nonces.add(nonce).size;
+    },
+  };
+}
+
 export interface WorldOptions {
   readonly policy?: Partial<SessionPolicy>;
   readonly openTasks?: readonly OpenTask[];
@@ -241,6 +260,7 @@ export interface WorldOptions {
   readonly gateway?: FakeGateway;
   /** Beside API_KEY and `sk-other`. */
   readonly apiKeys?: readonly ApiKeyConfig[];
+  readonly guardStore?: GuardStore;
   readonly limits?: Partial<RouterLimits>;
   readonly cors?: readonly string[];
   readonly signIn?: Partial<EngineConfig['router']['signIn']>;
@@ -361,6 +381,7 @@ export async function startWorld(
     accounts: {
       readAccount: async (address) => ({ address, balanceWei: '5', permitNonce: '2' }),
     },
+    guardStore: options.guardStore ?? memoryGuardStore(),
     log: () => undefined,
     ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
   });

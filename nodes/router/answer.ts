@@ -1,0 +1,168 @@
+/**
+ * One request of an OpenAI client, from what it asks for to its answer. At levels `open` and `link`
+ * the router seals for it. How the answer is written is the endpoint's.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import type { Context } from 'hono';
+import { encodeJson } from '../../adapters/ipfs/canonical.js';
+import { openAtRest } from '../../adapters/seal/at-rest.js';
+import type { Channel } from '../../adapters/seal/channel.js';
+import { taskIdOf } from '../../adapters/seal/task-id.js';
+import { maxPromptTokensOf } from '../../domain/chat.js';
+import { EngineError } from '../../domain/errors.js';
+import { parseSessionId, type SessionId } from '../../domain/ids.js';
+import type { ChatRequest } from '../../domain/task.js';
+import type { AppDeps, AppEnv } from './app.js';
+import { promptBytes, toChatRequest, type AnswerHead, type AnswerShape, type Ask } from './chat.js';
+import { conversationOf } from './conversation.js';
+import { errorBody, publicError } from './errors.js';
+import type { ServedTask, SessionHost } from './session-host.js';
+import { KEEP_ALIVE, resumeFrom, sseResponse } from './sse.js';
+import { readTranscript } from './transcript.js';
+
+/** English text; what is counted in the end are the tokens that were billed. */
+const BYTES_PER_TOKEN = 4;
+
+export interface Question {
+  readonly ask: Ask;
+  readonly shape: AnswerShape;
+  readonly isStream: boolean;
+  /** `session_id` of the body; the header `x-cortensor-session` wins. */
+  readonly sessionId: string | undefined;
+}
+
+/** Answers a request, whole or as a stream.
+ * @throws MODEL_UNKNOWN — not served, or not by the session.
+ * @throws SESSION_SEALED — only its client can seal for it.
+ * @throws REQUEST_INVALID — no session is named.
+ * @throws PROMPT_INVALID, PROMPT_TOO_LARGE
+ * @throws as `Guard`, `Sessions.require`, `SessionHost.accept` and `readTranscript` */
+export async function answer(
+  c: Context<AppEnv>,
+  deps: AppDeps,
+  { ask, shape, isStream, sessionId }: Question,
+): Promise<Response> {
+  const { network, limits, guard } = deps;
+  const request = toChatRequest(ask, limits.maxPromptBytes);
+  const { model, messages, maxTokens } = request;
+  if (!network.models.some(({ name }) => name === model)) {
+    throw new EngineError('MODEL_UNKNOWN', { model });
+  }
+  const chosen = chooseSession(c, sessionId);
+  await guard.allow(c, chosen);
+  const host = await deps.sessions.require(chosen);
+  if (host.lease.policy.model !== model) {
+    throw new EngineError('MODEL_UNKNOWN', { model, ofSession: host.lease.policy.model });
+  }
+  const { channel } = host.keys;
+  if (channel === null) throw new EngineError('SESSION_SEALED');
+  const key = c.req.header('idempotency-key') ?? randomUUID();
+  const tokens = {
+    most: maxPromptTokensOf(request) + maxTokens,
+    expected: Math.ceil(promptBytes(messages) / BYTES_PER_TOKEN) + maxTokens,
+  };
+  const task = await guard.spend(c, tokens, () => accept(deps, host, channel, request, key));
+  const created = Math.floor(task.startedAt / 1_000);
+  const head = { taskId: task.taskId, created, model };
+  const reply = { deps, host, channel, task, head, shape };
+  return isStream ? answerStream(c, reply) : answerWhole(c, reply);
+}
+
+/** Header, body, or the only session of the API key. */
+function chooseSession(c: Context<AppEnv>, ofBody: string | undefined): SessionId {
+  const { sessions } = c.get('apiKey');
+  const [only] = sessions?.size === 1 ? sessions : [];
+  const named = c.req.header('x-cortensor-session') ?? ofBody ?? only;
+  if (named === undefined) {
+    throw new EngineError('REQUEST_INVALID', {
+      field: 'x-cortensor-session',
+      expected: 'a session id in this header or in session_id',
+    });
+  }
+  return parseSessionId(named);
+}
+
+async function accept(
+  deps: AppDeps,
+  host: SessionHost,
+  channel: Channel,
+  request: ChatRequest,
+  idempotencyKey: string,
+): Promise<ServedTask> {
+  const { sessionId, keyring } = host.lease;
+  const { identity } = host.keys;
+  const taskId = await taskIdOf(sessionId, idempotencyKey);
+  const bytes = encodeJson(request);
+  const sealer = await channel.sealer(taskId, 'client');
+  return host.accept({
+    taskId,
+    maxPromptTokens: maxPromptTokensOf(request),
+    maxTokens: request.maxTokens,
+    frame: await sealer.seal(bytes, true),
+    conversation: conversationOf(request.messages),
+    fingerprint: createHash('sha256').update(bytes).digest('hex'),
+    atRest: async () => (keyring === null ? bytes : deps.crypto.seal(bytes, [keyring.recipient])),
+    isSame: async (block) => {
+      const plain = identity === null ? block : await openAtRest(block, identity);
+      return Buffer.compare(plain, bytes) === 0;
+    },
+  });
+}
+
+interface Reply {
+  readonly deps: AppDeps;
+  readonly host: SessionHost;
+  readonly channel: Channel;
+  readonly task: ServedTask;
+  readonly head: AnswerHead;
+  readonly shape: AnswerShape;
+}
+
+function transcript({ deps, host, channel, task }: Reply, isLive: boolean, signal: AbortSignal) {
+  const { identity } = host.keys;
+  return readTranscript({ task, channel, identity, blockStore: deps.blockStore, isLive, signal });
+}
+
+async function answerWhole(c: Context<AppEnv>, reply: Reply): Promise<Response> {
+  const { task, head, shape } = reply;
+  let text = '';
+  for await (const event of transcript(reply, false, c.req.raw.signal)) {
+    if (event?.type === 'delta') text += event.text;
+    if (event?.type !== 'end') continue;
+    return c.json(shape.whole(head, text, event), 200, headersOf(task));
+  }
+  // The client has gone; the task runs on, and its idempotency key finds it again.
+  throw new EngineError('INTERNAL', { reason: 'the request was aborted' });
+}
+
+async function answerStream(c: Context<AppEnv>, reply: Reply): Promise<Response> {
+  const { deps, task, head, shape } = reply;
+  await refuseEarly(task, c.req.raw.signal);
+  const from = resumeFrom(c.req.header('last-event-id'));
+  const requestId = c.get('requestId');
+  return sseResponse(async function* (signal) {
+    const write = shape.stream(head);
+    try {
+      for await (const event of transcript(reply, true, signal)) {
+        const text = event === null ? KEEP_ALIVE : write(event);
+        if (event === null || event.index >= from) yield text;
+      }
+      if (shape.last !== '') yield shape.last;
+    } catch (error) {
+      deps.log('warn', 'stream failed', { requestId, code: publicError(error).code });
+      yield shape.failure(errorBody(publicError(error), requestId));
+    }
+  }, headersOf(task));
+}
+
+/** A task that was refused before anything came of it is answered with the error's own status. */
+async function refuseEarly(task: ServedTask, signal: AbortSignal): Promise<void> {
+  for await (const first of task.stream.read({ from: 0, idleMs: 1_000, signal })) {
+    if (first?.event.type === 'error') await task.conclusion;
+    if (first !== null) return;
+  }
+}
+
+function headersOf(task: ServedTask): Record<string, string> {
+  return { 'x-cortensor-task': task.taskId };
+}
