@@ -14,7 +14,13 @@ import { EngineError } from '../domain/errors.js';
 import { TASK_QUEUES, workflowIds, type SessionId } from '../domain/ids.js';
 import { parseWei } from '../domain/money.js';
 import type { NodeApplication, UserApplication } from '../domain/onboarding.js';
-import { parsePolicy, type OpenSessionRequest } from '../domain/session.js';
+import {
+  parsePolicy,
+  type OpenSessionRequest,
+  type ReservedMiner,
+  type SessionPolicy,
+} from '../domain/session.js';
+import type { dappRequests } from '../workflows/dapp-requests.js';
 import type { exportSession } from '../workflows/export-session.js';
 import type { healthEpoch } from '../workflows/health-epoch.js';
 import type { onboardMiner } from '../workflows/onboard-miner.js';
@@ -35,6 +41,8 @@ export interface Starter {
    * @param ownerRecipient - the owner's age recipient, where it is registered. */
   startSession(request: OpenSessionRequest, ownerRecipient: string | null): Promise<void>;
   startSettlement(): Promise<void>;
+  /** Serves the requests of contracts, from the first that has not ended. */
+  startDappRequests(): Promise<void>;
   onboardMiner(application: NodeApplication): Promise<WorkflowHandle<typeof onboardMiner>>;
   onboardUser(application: UserApplication): Promise<WorkflowHandle<typeof onboardUser>>;
   exportSession(sessionId: SessionId, sink: string): Promise<WorkflowHandle<typeof exportSession>>;
@@ -73,6 +81,19 @@ export function createStarter(deps: {
     }
   }
 
+  /** The first of the committee may read and judge. At a sealed level, a quorum of it must be able to,
+   * or no task of the session could ever be settled. */
+  function validatorsOf(policy: SessionPolicy): ReservedMiner[] {
+    const validators = config.oracles.slice(0, policy.validators);
+    if (policy.level !== 'open' && validators.length < config.quorum) {
+      throw new EngineError('POLICY_INVALID', {
+        field: 'validators',
+        expected: `at least the quorum, ${config.quorum}, at level ${policy.level}`,
+      });
+    }
+    return validators.map(({ address, recipient }) => ({ address, recipient }));
+  }
+
   return {
     async startSession(request, ownerRecipient) {
       const policy = parsePolicy(request.policy);
@@ -85,6 +106,10 @@ export function createStarter(deps: {
           expected: `at least the price, ${served.pricePerTokenWei}`,
         });
       }
+      const unknown = policy.sinks.find((sink) => !Object.hasOwn(config.sinks, sink));
+      if (unknown !== undefined) {
+        throw new EngineError('POLICY_INVALID', { field: 'sinks', expected: 'configured sinks' });
+      }
       await start<typeof session>(
         'session',
         workflowIds.session(chainId, request.sessionId),
@@ -94,7 +119,7 @@ export function createStarter(deps: {
             chainId,
             pricePerTokenWei: served.pricePerTokenWei,
             feeBps: terms.feeBps,
-            validators: config.oracles.map(({ address, recipient }) => ({ address, recipient })),
+            validators: validatorsOf(policy),
             routerRecipient: config.router.recipient,
             ownerRecipient,
             retries,
@@ -105,11 +130,24 @@ export function createStarter(deps: {
     },
 
     async startSettlement() {
-      const { maxTasks, maxAgeMs } = terms;
+      const { maxTasks, maxAmountWei, maxAgeMs } = terms;
       await start<typeof settlement>(
         'settlement',
         workflowIds.settlement(chainId),
-        [{ chainId, maxTasks, maxAgeMs, retries }],
+        [{ chainId, maxTasks, maxAmountWei, maxAgeMs, retries }],
+        'ALLOW_DUPLICATE',
+      );
+    },
+
+    async startDappRequests() {
+      const { everyMs } = config.dapps;
+      const { feeBps } = terms;
+      const validators = config.oracles.map(({ address, recipient }) => ({ address, recipient }));
+      const routerRecipient = config.router.recipient;
+      await start<typeof dappRequests>(
+        'dappRequests',
+        workflowIds.dappRequests(chainId),
+        [{ chainId, everyMs, feeBps, validators, routerRecipient, retries }],
         'ALLOW_DUPLICATE',
       );
     },

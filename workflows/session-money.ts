@@ -7,6 +7,7 @@ import {
   getExternalWorkflowHandle,
   isCancellation,
   log,
+  setHandler,
   sleep,
 } from '@temporalio/workflow';
 import { workflowIds, type TaskId } from '../domain/ids.js';
@@ -14,7 +15,7 @@ import type { OpenSessionRequest } from '../domain/session.js';
 import type { EndedTasks } from '../domain/settlement.js';
 import type { SettledTask } from '../domain/task.js';
 import { codeOf, OUTAGE_PAUSE, untilKnown } from './failure.js';
-import { tasksEndedSignal } from './messages.js';
+import { tasksEndedSignal, tasksWantedSignal } from './messages.js';
 import type { SessionContext } from './session-context.js';
 
 /** Ended tasks wait this long for company before they are reported to the settlement workflow. */
@@ -41,6 +42,7 @@ export async function reportEnded(session: SessionContext): Promise<never> {
   const { ledger, policy } = session;
   const isStepwise = policy.settlement === 'stepwise';
   const reported = new Set<TaskId>();
+  setHandler(tasksWantedSignal, () => reported.clear());
   const unreported = () => ledger.unsettled.filter((task) => !reported.has(task.taskId));
   for (;;) {
     await condition(() => unreported().length > 0);

@@ -2,7 +2,7 @@
  * Workflows under test: a Temporal test server that skips time, and one worker a task queue with
  * the activities that a test gives it. Activities are our own ports, so fakes are fair here.
  */
-import type { WorkflowHandle } from '@temporalio/client';
+import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, type Duration, type Payload } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
@@ -155,6 +155,18 @@ export async function failureCodeOf(handle: WorkflowHandle): Promise<string | nu
     throw error;
   }
   throw new Error('the workflow has not failed');
+}
+
+/** The code that an update was refused with; `accepted` when it was not. */
+export async function updateCodeOf(update: Promise<unknown>): Promise<string | null | undefined> {
+  try {
+    await update;
+  } catch (error) {
+    const cause = error instanceof WorkflowUpdateFailedError ? error.cause : error;
+    if (cause instanceof ApplicationFailure) return cause.type;
+    throw error;
+  }
+  return 'accepted';
 }
 
 /** Milliseconds that a workflow ran, by the server's clock: awaiting a result skips beyond its end. */

@@ -6,9 +6,10 @@ import type { EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import { TASK_QUEUES, workflowIds } from '../../domain/ids.js';
 import type { NodeApplication } from '../../domain/onboarding.js';
-import { parsePolicy, type OpenSessionRequest } from '../../domain/session.js';
+import { parsePolicy, type OpenSessionRequest, type SessionPolicy } from '../../domain/session.js';
 import { createStarter, HEALTH_SCHEDULE } from '../../workers/starter.js';
-import { RETRIES, startLocal } from '../support/workflows.js';
+import type { SessionInput } from '../../workflows/session.js';
+import { argumentOf, RETRIES, startLocal } from '../support/workflows.js';
 
 const HOUR_MS = 3_600_000;
 const OWNER = `0x${'0a'.repeat(20)}` as const;
@@ -17,11 +18,16 @@ const OWNER = `0x${'0a'.repeat(20)}` as const;
 function config(everyMs = HOUR_MS): EngineConfig {
   return {
     retries: RETRIES,
-    settlement: { maxTasks: 10, maxAgeMs: 1_000, feeBps: 500 },
+    settlement: { maxTasks: 10, maxAmountWei: null, maxAgeMs: 1_000, feeBps: 500 },
     layers: { onboarding: { chainId: 1 }, service: { chainId: 3 } },
     models: [{ name: 'm', pricePerTokenWei: '10', file: null }],
     schedules: { healthEpoch: { everyMs, jitterMs: 1_000 } },
-    oracles: [{ address: OWNER, url: 'http://127.0.0.1:1', recipient: 'age1oracle' }],
+    oracles: [1, 2, 3].map((i) => ({
+      address: `0x${String(i).repeat(40)}`,
+      url: 'http://127.0.0.1:1',
+      recipient: `age1oracle${i}`,
+    })),
+    quorum: 2,
     router: { recipient: 'age1router' },
     sinks: { mine: { url: 'env:SINK' } },
   } as unknown as EngineConfig;
@@ -115,8 +121,30 @@ test('startSession: refuses what cannot be served before anything is started', a
   );
   const tooCheap = policy({ priceCeilingWei: '9' });
   await assert.rejects(startSession(tooCheap, null), isCode('POLICY_INVALID'));
+  const unread = policy({ validators: 1 });
+  await assert.rejects(startSession(unread, null), isCode('POLICY_INVALID'));
+  await assert.rejects(startSession(policy({ sinks: ['x'] }), null), isCode('POLICY_INVALID'));
   await assert.rejects(env.client.workflow.getHandle(workflowIds.session(3, '72')).describe());
 });
+
+test('startSession: names the first of the committee as judges, as many as the policy asks for', async () => {
+  const { validators } = await startedWith('73', { validators: 2 });
+  assert.deepEqual(validators, ['age1oracle1', 'age1oracle2']);
+  // What anyone may read, anyone may judge: no quorum of readers is needed.
+  assert.deepEqual((await startedWith('74', { validators: 1, level: 'open' })).validators, [
+    'age1oracle1',
+  ]);
+});
+
+async function startedWith(sessionId: string, change: Partial<SessionPolicy>) {
+  const good = request(sessionId);
+  await starter().startSession({ ...good, policy: { ...good.policy, ...change } }, null);
+  const handle = env.client.workflow.getHandle(workflowIds.session(3, sessionId));
+  const [started] = (await handle.fetchHistory()).events ?? [];
+  const input = argumentOf<SessionInput>(started?.workflowExecutionStartedEventAttributes?.input);
+  await handle.terminate();
+  return { validators: input.validators.map((validator) => validator.recipient) };
+}
 
 test('startSettlement: there is one settlement a chain', async () => {
   await starter().startSettlement();

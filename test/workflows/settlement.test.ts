@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { WorkflowHandle } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { AttestationRequest } from '../../domain/api.js';
-import { TASK_QUEUES, workflowIds, type Hex, type TaskId } from '../../domain/ids.js';
+import { TASK_QUEUES, workflowIds } from '../../domain/ids.js';
+import type { SettlementReport } from '../../domain/settlement.js';
 import type { SettledTask } from '../../domain/task.js';
 import { tasksEndedSignal } from '../../workflows/messages.js';
 import type { SettlementInput } from '../../workflows/settlement.js';
+import { settledTask } from '../support/tasks.js';
 import {
   argumentOf,
   down,
   refused,
   RETRIES,
-  settledTask,
   startTimeSkipping,
   untilIdle,
   untilTrue,
@@ -31,10 +33,7 @@ after(async () => {
   await env.teardown();
 });
 
-interface Settled {
-  readonly taskIds: readonly TaskId[];
-  readonly transaction: Hex | null;
-}
+type Settled = Pick<SettlementReport, 'taskIds' | 'transaction'>;
 
 interface Report extends Settled {
   /** Workflow id of the session. */
@@ -48,15 +47,16 @@ interface Network {
   readonly batches: { readonly ordinals: readonly number[]; readonly atMs: number }[];
   /** Every batch that was laid out, settled or not. */
   readonly built: (readonly number[])[];
-  send(tasks: readonly SettledTask[], isUrgent?: boolean): Promise<void>;
+  send(tasks: readonly SettledTask[], isUrgent?: boolean, isAlone?: boolean): Promise<void>;
 }
 
 /** A chain with its settlement workflow; the batch's "CID" lists the tasks, so that fakes can tell.
  * @param sign - what the committee does with a batch; signs by default. */
 async function settling(
-  terms: Pick<SettlementInput, 'maxTasks' | 'maxAgeMs'>,
+  terms: Pick<SettlementInput, 'maxTasks' | 'maxAgeMs'> & Partial<SettlementInput>,
   sign: (ordinals: readonly number[]) => void | Promise<void>,
   scenario: (network: Network) => Promise<void>,
+  chain: object = {},
 ): Promise<void> {
   const chainId = ++chains;
   const batches: Network['batches'] = [];
@@ -81,16 +81,18 @@ async function settling(
         const settlementTx = `0x${batchCid.replaceAll(',', '')}`;
         return { batchId: '0x', batchCid, root: '0x', settlementTx };
       },
+      findSettled: async () => [],
+      ...chain,
     },
   };
   await withWorkers(env, fakes, async () => {
     const settlement = await env.client.workflow.start('settlement', {
       workflowId: workflowIds.settlement(chainId),
       taskQueue: TASK_QUEUES.workflows,
-      args: [{ chainId, ...terms, retries: RETRIES } satisfies SettlementInput],
+      args: [{ chainId, maxAmountWei: null, retries: RETRIES, ...terms } satisfies SettlementInput],
     });
-    const send: Network['send'] = async (tasks, isUrgent = false) => {
-      await settlement.signal(tasksEndedSignal, { tasks, isUrgent, isAlone: false });
+    const send: Network['send'] = async (tasks, isUrgent = false, isAlone = false) => {
+      await settlement.signal(tasksEndedSignal, { tasks, isUrgent, isAlone });
     };
     await scenario({ chainId, settlement, batches, built, send });
     await untilIdle(env, settlement);
@@ -179,10 +181,10 @@ test('settlement: tells each session the transaction of its own tasks', async ()
     const [mine, yours] = [[settledTask('1', 0), settledTask('1', 1)], [settledTask('2', 2)]];
     await send([...mine, ...yours]);
     await untilTrue(env, async () => (await reportsOf(settlement)).length === 2, 'both reports');
-    const transaction = '0x012';
+    const settled = { isSettled: true, transaction: '0x012', batchCid: '0,1,2' };
     assert.deepEqual(await reportsOf(settlement), [
-      { to: `session:${chainId}:1`, taskIds: mine.map((t) => t.taskId), transaction },
-      { to: `session:${chainId}:2`, taskIds: yours.map((t) => t.taskId), transaction },
+      { to: `session:${chainId}:1`, taskIds: mine.map((t) => t.taskId), ...settled },
+      { to: `session:${chainId}:2`, taskIds: yours.map((t) => t.taskId), ...settled },
     ]);
   });
 });
@@ -267,4 +269,145 @@ test('settlement: goes on when the session of a settled task is gone', async () 
     await send([settledTask('2', 1)]);
     await untilTrue(env, () => batches.length === 2, 'the second batch');
   });
+});
+
+test('settlement: closes a batch when its charges come to the sum that the deployment names', async () => {
+  const terms = { maxTasks: 100, maxAgeMs: 24 * HOUR_MS, maxAmountWei: '210' };
+  await settling(terms, signs, async ({ batches, send }) => {
+    const startedAt = await env.currentTimeMs();
+    await send(tasks(3));
+    await untilTrue(env, () => batches.length === 1, 'a batch');
+    assert.deepEqual(batches[0]?.ordinals, [0, 1], '105 wei each');
+    assert.ok((batches[0]?.atMs ?? 0) - startedAt < HOUR_MS);
+  });
+});
+
+test('settlement: settles tasks that do so alone at once, each in a batch of its own', async () => {
+  await settling({ maxTasks: 100, maxAgeMs: 24 * HOUR_MS }, signs, async ({ batches, send }) => {
+    await send(tasks(1));
+    await send(tasks(3).slice(1), true, true);
+    await untilTrue(env, () => batches.length >= 2, 'two batches', '1 minute');
+    assert.deepEqual(
+      batches.slice(0, 2).map((batch) => batch.ordinals),
+      [[1], [2]],
+    );
+  });
+});
+
+/** Retries of the committee as a deployment has them: few, and soon over. */
+const FEW = { ...RETRIES, oracle: { ...RETRIES.oracle, maximumAttempts: 2 } };
+
+/** A committee that lacks the content of one task, as long as it is said to. */
+function lacking(ordinal: number) {
+  const evidence = { isMissing: true };
+  const sign = (ordinals: readonly number[]): void => {
+    if (!evidence.isMissing || !ordinals.includes(ordinal)) return;
+    throw ApplicationFailure.create({
+      type: 'NO_QUORUM',
+      message: 'content is missing',
+      details: [{ missing: settledTask('1', ordinal).taskId }],
+    });
+  };
+  return { evidence, sign };
+}
+
+test('settlement: a task whose evidence is missing holds up no other, and settles once it is back', async () => {
+  const { evidence, sign } = lacking(1);
+  await settling({ maxTasks: 3, maxAgeMs: HOUR_MS, retries: FEW }, sign, async (network) => {
+    const { batches, settlement, send } = network;
+    await send(tasks(3));
+    await untilTrue(env, () => batches.length === 1, 'the batch of the others', '1 minute');
+    assert.deepEqual(batches[0]?.ordinals, [0, 2]);
+    await send([settledTask('2', 5)], true);
+    await untilTrue(env, () => batches.length === 2, 'a later batch', '1 minute');
+    assert.deepEqual(batches[1]?.ordinals, [5]);
+    await env.sleep(6 * HOUR_MS);
+    assert.equal(batches.length, 2);
+    evidence.isMissing = false;
+    await untilTrue(env, () => batches.length === 3, 'the batch of the late one', '1 hour');
+    assert.deepEqual(batches[2]?.ordinals, [1]);
+    await env.sleep('1s');
+    assert.ok((await outcomesOf(settlement)).every(({ transaction }) => transaction !== null));
+  });
+});
+
+test('settlement: gives a task up when its evidence is missing for a week, not before', async () => {
+  const { sign } = lacking(0);
+  await settling(
+    { maxTasks: 1, maxAgeMs: HOUR_MS, retries: FEW },
+    sign,
+    async ({ settlement, send }) => {
+      const startedAt = await env.currentTimeMs();
+      await send(tasks(1));
+      const isReported = async () => (await reportsOf(settlement)).length === 1;
+      await untilTrue(env, isReported, 'the report', '6 hours');
+      assert.deepEqual(await outcomesOf(settlement), [
+        { taskIds: [settledTask('1', 0).taskId], transaction: null },
+      ]);
+      const days = ((await env.currentTimeMs()) - startedAt) / (24 * HOUR_MS);
+      assert.ok(days >= 7 && days < 8.5, `${days} days`);
+    },
+  );
+});
+
+test('settlement: started anew, it finds the tasks settled that an earlier run settled', async () => {
+  const before = tasks(3).slice(0, 2);
+  const chain = {
+    settleBatch: async ({ batchCid }: { batchCid: string }) => {
+      if (/[01]/.test(batchCid)) throw refused('TRANSACTION_REVERTED');
+      return { batchId: '0x', batchCid, root: '0x', settlementTx: '0x02' };
+    },
+    findSettled: async (asked: readonly SettledTask[]) =>
+      asked.filter(({ ordinal }) => ordinal < 2).map(({ taskId }) => taskId),
+  };
+  await settling(
+    { maxTasks: 3, maxAgeMs: HOUR_MS },
+    signs,
+    async ({ settlement, send }) => {
+      await send(tasks(3));
+      await untilTrue(env, async () => (await reportsOf(settlement)).length === 2, 'reports');
+      const reports = (await reportsOf(settlement)) as (Report & SettlementReport)[];
+      assert.deepEqual(
+        reports.map(({ taskIds, isSettled, transaction }) => [taskIds, isSettled, transaction]),
+        [
+          [before.map((task) => task.taskId), true, null],
+          [[settledTask('1', 2).taskId], true, '0x02'],
+        ],
+      );
+    },
+    chain,
+  );
+});
+
+test('settlement: once signed, a batch stays as it is, whatever becomes of its evidence', async () => {
+  const { evidence, sign } = lacking(0);
+  evidence.isMissing = false;
+  const sent: (readonly string[])[] = [];
+  let untilMs = Number.POSITIVE_INFINITY;
+  const chain = {
+    settleBatch: async ({ batchCid, signatures }: { batchCid: string; signatures: string[] }) => {
+      sent.push([batchCid, ...signatures]);
+      evidence.isMissing = true;
+      if ((await env.currentTimeMs()) < untilMs) throw down('TRANSACTION_PENDING');
+      return { batchId: '0x', batchCid, root: '0x', settlementTx: '0x0a' };
+    },
+  };
+  await settling(
+    { maxTasks: 2, maxAgeMs: HOUR_MS },
+    sign,
+    async ({ settlement, send }) => {
+      untilMs = (await env.currentTimeMs()) + 2.5 * HOUR_MS;
+      await send(tasks(2));
+      await untilTrue(
+        env,
+        async () => (await reportsOf(settlement)).length > 0,
+        'it',
+        '10 minutes',
+      );
+      assert.ok(sent.length > 2);
+      assert.equal(new Set(sent.map((call) => call.join())).size, 1, 'one batch, one quorum');
+      assert.equal((await outcomesOf(settlement))[0]?.transaction, '0x0a');
+    },
+    chain,
+  );
 });
