@@ -5,11 +5,17 @@ import { TASK_QUEUES, workflowIds, type Address, type TaskId } from '../../domai
 import type { SealingLevel } from '../../domain/sealing.js';
 import type { SessionInput } from '../../workflows/session.js';
 import { RETRIES, type FakeActivities } from '../support/workflows.js';
-import { parsePolicy } from '../../domain/session.js';
+import {
+  parsePolicy,
+  type DepositRequest,
+  type PolicyChange,
+  type SessionPolicy,
+  type WithdrawalRequest,
+} from '../../domain/session.js';
 
 export const DAY_SECONDS = 86_400;
 export const CHAIN = 31_339;
-const OWNER: Address = '0x00000000000000000000000000000000000000aa';
+export const OWNER: Address = '0x00000000000000000000000000000000000000aa';
 export const MINERS = ['0x01', '0x02', '0x03', '0x04'].map((address) => ({
   address: address as Address,
   recipient: `age1${address}`,
@@ -25,6 +31,7 @@ let sessions = 0;
 export function sessionInput(
   level: SealingLevel = 'link',
   idleSeconds = 30 * DAY_SECONDS,
+  policy: Partial<SessionPolicy> = {},
 ): SessionInput {
   const sessionId = String(++sessions);
   return {
@@ -43,6 +50,7 @@ export function sessionInput(
         maxTasks: 100,
         idleSeconds,
         taskSeconds: 60,
+        ...policy,
       }),
     },
     chainId: CHAIN,
@@ -61,6 +69,15 @@ export function network(
 ) {
   const calls: string[] = [];
   const closed: { sessionId: string; chargedWei: string }[] = [];
+  /** The session's account on chain; a key has one effect. */
+  const account = { depositedWei: 1_000_000n, isOpen: true };
+  const keys = new Set<string>();
+  const once = (key: string, effect: () => void): '0x0b' => {
+    if (!keys.has(key)) effect();
+    keys.add(key);
+    calls.push(key);
+    return '0x0b';
+  };
   const fakes: FakeActivities = {
     ipfs: {
       pinPolicy: async () => 'policy-cid',
@@ -73,9 +90,25 @@ export function network(
         return '0x0a';
       },
       listCandidates: async () => MINERS,
+      depositFor: async ({ reference, amountWei }: DepositRequest) =>
+        once(`deposit:${reference}`, () => {
+          account.depositedWei += BigInt(amountWei);
+        }),
+      readDeposit: async () => ({
+        depositedWei: account.depositedWei.toString(),
+        isOpen: account.isOpen,
+      }),
+      withdrawDeposit: async ({ request }: { request: WithdrawalRequest }) =>
+        once(`withdraw:${request.reference}`, () => {
+          account.depositedWei -= BigInt(request.amountWei);
+        }),
+      changePolicy: async ({ change }: { change: PolicyChange }) => {
+        calls.push(`policy:${change.nonce}`);
+        return '0x0c';
+      },
       closeSession: async (input: { sessionId: string; chargedWei: string }) => {
         closed.push(input);
-        return { refundedWei: String(1_000_000n - BigInt(input.chargedWei)) };
+        return { refundedWei: String(account.depositedWei - BigInt(input.chargedWei)) };
       },
       ...changes.chain,
     },
@@ -87,7 +120,7 @@ export function network(
       ...changes.routers,
     },
   };
-  return { fakes, calls, closed };
+  return { fakes, calls, closed, account };
 }
 
 /** Starts a session under its own id. */
