@@ -1,24 +1,33 @@
 /** Who is asked next, out of the miners that a session has reserved. */
-import type { Address } from '../../domain/ids.js';
+import { sameAddress, type Address } from '../../domain/ids.js';
 import type { ReservedMiner } from '../../domain/session.js';
 import type { MinerLink } from './socket.js';
+import type { TrackRecord } from './track-record.js';
 
-/** A session's choice of miners. It keeps to one primary while that one has room, because a backend
- * that saw the conversation's start answers sooner; else the least loaded miner is asked. */
+/** Conversations of a session whose leads are remembered. */
+const MAX_CONVERSATIONS = 1_000;
+
+/** A session's choice of miners. A conversation keeps to the miner that led it while that one has
+ * room, because a backend that saw its start answers sooner; but not to one that failed lately or is
+ * much slower than the others. Measured speed and load decide among the rest, and whoever failed
+ * lately comes last. The same measurements make the same choice. */
 export class Dispatch {
   readonly #reserved: readonly ReservedMiner[];
   readonly #model: string;
   readonly #find: (address: Address) => MinerLink | undefined;
-  #primary: string | null = null;
+  readonly #track: TrackRecord;
+  readonly #leads = new Map<string, Address>();
 
   constructor(
     reserved: readonly ReservedMiner[],
     model: string,
     find: (address: Address) => MinerLink | undefined,
+    track: TrackRecord,
   ) {
     this.#reserved = reserved;
     this.#model = model;
     this.#find = find;
+    this.#track = track;
   }
 
   /** Reserved miners that could be asked now. */
@@ -26,22 +35,50 @@ export class Dispatch {
     return this.#candidates(new Set()).length;
   }
 
-  /** @param asked - addresses in lower case. */
-  next(asked: ReadonlySet<string>): MinerLink | undefined {
+  /** @param asked - addresses in lower case.
+   * @param conversation - its name within the session. */
+  next(asked: ReadonlySet<string>, conversation: string): MinerLink | undefined {
     const candidates = this.#candidates(asked);
-    const primary = candidates.find((c) => c.address.toLowerCase() === this.#primary);
-    if (primary !== undefined && primary.load < primary.capacity) return primary;
-    return candidates.sort((a, b) => a.load / a.capacity - b.load / b.capacity)[0];
+    const lead = this.#leads.get(conversation);
+    const leading = candidates.find((c) => lead !== undefined && sameAddress(c.address, lead));
+    if (
+      leading !== undefined &&
+      leading.load < leading.capacity &&
+      this.#canLead(leading.address)
+    ) {
+      return leading;
+    }
+    const expected = this.#track.expectedMs(candidates.map((c) => c.address));
+    return candidates
+      .map((link, i) => ({
+        link,
+        penalty: this.#track.penaltyOf(link.address),
+        costMs: (expected[i] ?? 1) * (1 + link.load / link.capacity),
+      }))
+      .sort((a, b) => a.penalty - b.penalty || a.costMs - b.costMs)[0]?.link;
   }
 
   mayCome(asked: ReadonlySet<string>): boolean {
     return this.#reserved.some((miner) => !asked.has(miner.address.toLowerCase()));
   }
 
-  /** Remembers who leads; another one takes its place only once it is gone. */
-  lead(miner: Address): void {
-    const isGone = this.#primary === null || this.#find(this.#primary as Address) === undefined;
-    if (isGone) this.#primary = miner.toLowerCase();
+  /** Remembers who leads a conversation; another one takes its place once it is gone, or no good. */
+  lead(miner: Address, conversation: string): void {
+    const lead = this.#leads.get(conversation);
+    const isKept = lead !== undefined && this.#find(lead) !== undefined && this.#canLead(lead);
+    this.#leads.delete(conversation);
+    this.#leads.set(conversation, isKept ? lead : miner);
+    if (this.#leads.size <= MAX_CONVERSATIONS) return;
+    for (const oldest of this.#leads.keys()) {
+      this.#leads.delete(oldest);
+      return;
+    }
+  }
+
+  #canLead(miner: Address): boolean {
+    if (this.#track.penaltyOf(miner) > 0) return false;
+    const others = this.#candidates(new Set([miner.toLowerCase()])).map((c) => c.address);
+    return !this.#track.isSlow(miner, others);
   }
 
   #candidates(asked: ReadonlySet<string>): MinerLink[] {

@@ -7,12 +7,13 @@ import type { LeaseInput } from '../../domain/lease.js';
 import { isClientSealed, type KeyringRef, type Reader } from '../../domain/sealing.js';
 import { SessionHost } from './session-host.js';
 import type { ServiceDeps, SessionKeys } from './task-service.js';
+import { TrackRecord } from './track-record.js';
 
 /** A claimed lease is here in a moment, unless its last holder has just died. */
 const LEASE_WAIT_MS = 8_000;
 const KEYRING_MS = 30_000;
 
-export interface SessionsDeps extends ServiceDeps {
+export interface SessionsDeps extends Omit<ServiceDeps, 'track'> {
   /** The router's age identity: a reader of keyrings at level `link`. */
   readonly identity: string;
   /** Of this router's own activities: leases are claimed for it. */
@@ -21,6 +22,7 @@ export interface SessionsDeps extends ServiceDeps {
 
 export class Sessions {
   readonly #deps: SessionsDeps;
+  readonly #track = new TrackRecord();
   readonly #hosts = new Map<SessionId, SessionHost>();
   readonly #arrivals = new Set<() => void>();
 
@@ -36,7 +38,7 @@ export class Sessions {
     // A lease that was lost and came back here: its tasks are open tasks of the new one.
     // Without a pause between the two, or a request that came then would be sent away.
     this.#hosts.get(lease.sessionId)?.abandon();
-    const host = new SessionHost(lease, keys, this.#deps);
+    const host = new SessionHost(lease, keys, { ...this.#deps, track: this.#track });
     this.#hosts.set(lease.sessionId, host);
     for (const arrived of this.#arrivals) arrived();
     this.#deps.log('info', 'session leased', {

@@ -8,7 +8,7 @@ import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { cidOf } from '../../adapters/ipfs/cid.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
-import type { Address, Cid, TaskId } from '../../domain/ids.js';
+import { sameAddress, type Address, type Cid, type TaskId } from '../../domain/ids.js';
 import type { CompleteAnswer, LeaseInput, OpenTask, SubmitAnswer } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
 import type { Frame } from '../../domain/sealing.js';
@@ -32,6 +32,7 @@ import { recall, type Recorded } from './recall.js';
 import { persist } from './retry.js';
 import { TaskRun, type RunResult } from './task-run.js';
 import type { TaskStream } from './task-stream.js';
+import type { TrackRecord } from './track-record.js';
 
 /** On top of a task's own time, for its evidence to reach IPFS. */
 const EVIDENCE_MS = 60_000;
@@ -44,6 +45,8 @@ export interface ServiceDeps {
   readonly signingDomain: SigningDomain;
   readonly crypto: CryptoPool;
   readonly firstTokenMs: number;
+  /** What was seen of miners, over all sessions. */
+  readonly track: TrackRecord;
   readonly log: Log;
 }
 
@@ -62,6 +65,8 @@ export interface TaskRequest {
   readonly maxPromptTokens: number;
   readonly maxTokens: number;
   readonly frame: Frame;
+  /** Equal for requests of one conversation; absent where only the client can tell. */
+  readonly conversation?: string;
   /** Equal for equal requests; `null` where only the client can compare them. */
   readonly fingerprint: string | null;
   /** Makes the block that is pinned as the request at rest. */
@@ -71,7 +76,8 @@ export interface TaskRequest {
   readonly isSame: ((block: Uint8Array) => Promise<boolean>) | null;
 }
 
-type Bounds = Pick<TaskSubmission, 'maxPromptTokens' | 'maxTokens' | 'seed'>;
+type Bounds = Pick<TaskSubmission, 'maxPromptTokens' | 'maxTokens' | 'seed'> &
+  Pick<TaskRequest, 'conversation'>;
 
 /** A task whose miners are done with it. */
 interface RanTask {
@@ -101,9 +107,9 @@ export class TaskService {
     this.#lease = lease;
     this.#keys = keys;
     this.#deps = deps;
-    const { gateway, hub } = deps;
+    const { gateway, hub, track } = deps;
     const { sessionId, miners, policy } = lease;
-    this.#dispatch = new Dispatch(miners, policy.model, (address) => hub.find(address));
+    this.#dispatch = new Dispatch(miners, policy.model, (address) => hub.find(address), track);
     const lane = new UpdateLane();
     const { signal } = this.#lost;
     this.#submissions = new Batcher((tasks) => gateway.submit(sessionId, tasks), lane, signal);
@@ -212,12 +218,14 @@ export class TaskService {
       ...pins,
     ]);
     const completion = completionOf(evidence, evidenceCid, bounds);
+    this.#measure(result, evidence, completion);
     return this.#finish(stream, completion, evidence, recorded, primary);
   }
 
   #plan(stream: TaskStream, taskId: TaskId, bounds: Bounds, pins: Promise<unknown>[]): TaskRun {
-    const { hub, signingDomain, crypto, firstTokenMs } = this.#deps;
+    const { hub, signingDomain, crypto, firstTokenMs, track } = this.#deps;
     const { sessionId, policy } = this.#lease;
+    const { conversation = '' } = bounds;
     const plan = {
       sessionId,
       taskId,
@@ -234,14 +242,14 @@ export class TaskService {
       signingDomain,
       crypto,
       next: (asked) => {
-        const link = this.#dispatch.next(asked);
+        const link = this.#dispatch.next(asked, conversation);
         link?.grant(this.#keys.grant);
         return link;
       },
       mayCome: (asked) => this.#dispatch.mayCome(asked),
       onConnected: (listener) => hub.onConnected(listener),
       onPrimary: (primary) => {
-        this.#dispatch.lead(primary);
+        this.#dispatch.lead(primary, conversation);
         stream.push({ type: 'accepted', taskId, primary });
       },
       onFrame: (author, frame) => stream.push({ type: 'frame', author, frame }),
@@ -250,7 +258,7 @@ export class TaskService {
         pin.catch(() => undefined);
         pins.push(pin);
       },
-      onFault: () => undefined,
+      onFault: (miner) => track.fault(miner),
     });
   }
 
@@ -342,6 +350,18 @@ export class TaskService {
         code: findEngineError(error)?.code ?? 'INTERNAL',
       });
       return null;
+    }
+  }
+
+  /** Notes how quick those were that agreed, and who did not agree. */
+  #measure({ answers }: RunResult, { verdict }: TaskEvidence, { usage }: TaskCompletion): void {
+    if (verdict.status !== 'agreed') return;
+    const { track } = this.#deps;
+    const { completionTokens } = usage;
+    for (const { miner, isAgreed } of verdict.scores) {
+      const answer = answers.find((a) => sameAddress(a.miner, miner));
+      if (!isAgreed) track.fault(miner);
+      else if (answer !== undefined) track.answered(miner, { ...answer, completionTokens });
     }
   }
 
