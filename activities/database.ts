@@ -1,9 +1,10 @@
 /** Persistence to a user's own database: prepared, written page by page, compared, receipted. */
 import { Context } from '@temporalio/activity';
 import type { Sink } from '../adapters/database/sink.js';
-import type { BlockStore } from '../adapters/ipfs/block-store.js';
-import type { ExportReceipt } from '../domain/export.js';
-import type { SessionId } from '../domain/ids.js';
+import { getJson, type BlockStore } from '../adapters/ipfs/block-store.js';
+import { ARCHIVE_PAGE_TASKS, parseArchivePage } from '../domain/archive.js';
+import type { ExportCursor, ExportReceipt } from '../domain/export.js';
+import type { Cid, SessionId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
 import type { SessionView } from '../domain/session.js';
 import { collectRows } from './export-rows.js';
@@ -12,14 +13,14 @@ import { translated } from './failure.js';
 export interface DatabaseActivities {
   /** Creates or updates our schema in the user's database. */
   prepareSink(input: { readonly sink: string }): Promise<void>;
-  /** Writes the tasks from ordinal `from` on; rows that are there already stay one.
-   * @returns the ordinal to go on from; `null` when all are written. */
+  /** Writes the tasks from `from` on; rows that are there already stay one.
+   * @returns where to go on; `null` when all are written. */
   exportPage(input: {
     readonly sessionId: SessionId;
     readonly workflowId: string;
     readonly sink: string;
-    readonly from: number;
-  }): Promise<number | null>;
+    readonly from: ExportCursor;
+  }): Promise<ExportCursor | null>;
   /** Reads back what the sink holds of the session, and keeps the receipt. */
   sealExport(input: {
     readonly sessionId: SessionId;
@@ -27,12 +28,18 @@ export interface DatabaseActivities {
   }): Promise<ExportReceipt>;
 }
 
+export interface ExportedSession {
+  readonly view: SessionView;
+  readonly tasks: readonly TaskRecord[];
+  /** Oldest first. */
+  readonly archive: readonly Cid[];
+}
+
 export interface DatabaseActivityDeps {
   /** @throws CONFIG_INVALID — no sink of that name. */
   readonly openSink: (name: string) => Promise<Sink>;
-  readonly readSession: (
-    workflowId: string,
-  ) => Promise<{ readonly view: SessionView; readonly tasks: readonly TaskRecord[] }>;
+  /** @returns its tasks beside the pages of its archive: every task is in one of the two, or both. */
+  readonly readSession: (workflowId: string) => Promise<ExportedSession>;
   readonly store: BlockStore;
   readonly saveReceipt: (receipt: ExportReceipt) => Promise<void>;
 }
@@ -47,15 +54,13 @@ export function createDatabaseActivities(deps: DatabaseActivityDeps): DatabaseAc
     },
 
     async exportPage({ workflowId, sink, from }) {
-      const { view, tasks } = await deps.readSession(workflowId);
-      const rest = tasks.filter((task) => task.ordinal >= from && task.outcome !== null);
-      const page = rest.slice(0, PAGE_TASKS);
+      const session = await deps.readSession(workflowId);
+      const { page, next } = await pageAt(session, from, deps.store);
       Context.current().heartbeat(from);
-      const rows = await collectRows(deps.store, view, page);
+      const rows = await collectRows(deps.store, session.view, page);
       Context.current().heartbeat(from);
       await (await deps.openSink(sink)).write(rows);
-      const last = page.at(-1);
-      return rest.length > page.length && last !== undefined ? last.ordinal + 1 : null;
+      return next;
     },
 
     async sealExport({ sessionId, sink }) {
@@ -65,4 +70,28 @@ export function createDatabaseActivities(deps: DatabaseActivityDeps): DatabaseAc
       return receipt;
     },
   });
+}
+
+/** The records at a place of an export, and the place after them. */
+async function pageAt(
+  { tasks, archive }: ExportedSession,
+  { archived, ordinal }: ExportCursor,
+  store: BlockStore,
+): Promise<{ readonly page: readonly TaskRecord[]; readonly next: ExportCursor | null }> {
+  const cid = archive[Math.floor(archived / ARCHIVE_PAGE_TASKS)];
+  if (cid !== undefined) {
+    const { records } = await getJson(store, cid, parseArchivePage);
+    const start = archived % ARCHIVE_PAGE_TASKS;
+    const page = records.slice(start, start + PAGE_TASKS);
+    // A closed session's last page may be short: the next one, if any, starts at a full one's end.
+    const isLast = start + page.length >= records.length;
+    const after = archived - start + (isLast ? ARCHIVE_PAGE_TASKS : start + page.length);
+    // What is outside the archive starts anew: some of it may have come into this page.
+    return { page, next: { archived: after, ordinal: 0 } };
+  }
+  const rest = tasks.filter((task) => task.ordinal >= ordinal && task.outcome !== null);
+  const page = rest.slice(0, PAGE_TASKS);
+  const last = page.at(-1);
+  const isMore = rest.length > page.length && last !== undefined;
+  return { page, next: isMore ? { archived, ordinal: last.ordinal + 1 } : null };
 }

@@ -1,11 +1,13 @@
 /** What the engine lays on IPFS: policies, keyrings at level `link`, settlement batches. */
-import type { BlockStore } from '../adapters/ipfs/block-store.js';
-import type { ArchivePage } from '../domain/archive.js';
+import { getJson, type BlockStore } from '../adapters/ipfs/block-store.js';
+import { parseArchivePage, type ArchivePage } from '../domain/archive.js';
+import { findEngineError } from '../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../domain/ids.js';
 import type { Keyring, KeyringRef, Reader } from '../domain/sealing.js';
 import type { SessionPolicy } from '../domain/session.js';
 import { sumBatch, type SettlementBatch } from '../domain/settlement.js';
-import type { SettledTask } from '../domain/task.js';
+import type { TaskRecord } from '../domain/lease.js';
+import type { SettledTask, TaskEvidence } from '../domain/task.js';
 import { translated } from './failure.js';
 
 export interface IpfsActivities {
@@ -21,7 +23,15 @@ export interface IpfsActivities {
   buildBatch(tasks: readonly SettledTask[]): Promise<{ readonly batchCid: Cid }>;
   /** Lays out a page of a session's archive. The same records are the same page. */
   archiveTasks(page: Omit<ArchivePage, 'version'>): Promise<Cid>;
+  /** Unpins requests, results and evidence of the records of an archive's page, from place `from` on.
+   * What is gone already stays so; run twice, it changes nothing.
+   * @returns the place to go on from; `null` at the end of the page. */
+  releaseTasks(input: { readonly page: Cid; readonly from: number }): Promise<number | null>;
+  unpin(cid: Cid): Promise<void>;
 }
+
+/** Records whose content is released in one activity. */
+const RELEASED_AT_ONCE = 50;
 
 /** The cryptography that these activities need, handed in by the composition root. */
 export interface IpfsActivityDeps {
@@ -69,5 +79,36 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
       const page: ArchivePage = { version: 1, sessionId, previous, records };
       return await store.put(encodeJson(page));
     },
+
+    async releaseTasks({ page, from }) {
+      const { records } = await getJson(store, page, parseArchivePage);
+      const slice = records.slice(from, from + RELEASED_AT_ONCE);
+      await Promise.all(slice.map((record) => releaseTask(store, record)));
+      const next = from + slice.length;
+      return next < records.length ? next : null;
+    },
+
+    async unpin(cid) {
+      await store.unpin(cid);
+    },
   });
+}
+
+/** The evidence goes last: it names the results, and a release that was cut short starts with it. */
+async function releaseTask(store: BlockStore, task: TaskRecord): Promise<void> {
+  const { requestCid, evidenceCid } = task;
+  const results = evidenceCid === null ? [] : await resultsIn(store, evidenceCid);
+  for (const cid of [...results, requestCid]) await store.unpin(cid);
+  if (evidenceCid !== null) await store.unpin(evidenceCid);
+}
+
+/** None where the evidence is gone: then its results were released before it. */
+async function resultsIn(store: BlockStore, evidenceCid: Cid): Promise<readonly Cid[]> {
+  try {
+    const evidence = await getJson(store, evidenceCid, (value) => value as TaskEvidence);
+    return evidence.commitments.map(({ resultCid }) => resultCid);
+  } catch (error) {
+    if (findEngineError(error)?.code === 'CONTENT_MISSING') return [];
+    throw error;
+  }
 }

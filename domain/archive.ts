@@ -31,7 +31,8 @@ export function parseArchivePage(value: unknown): ArchivePage {
 }
 
 /** All tasks of a session, by ordinal: what its workflow knows, and what lies in its archive.
- * @param recent - the answer of the workflow's query, read after `pages`, so that none is missed.
+ * @param recent - the answer of the workflow's query, asked for before `pages`: a task that moves
+ *   meanwhile is then in both.
  * @throws as `read`. */
 export async function allTasks(
   pages: readonly Cid[],

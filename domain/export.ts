@@ -72,6 +72,15 @@ export interface ExportRows {
 }
 export type ExportTable = keyof ExportRows;
 
+/** How far an export has come: through the archive, whose pages only get more, and after it through
+ * the tasks that the session's workflow still holds. */
+export interface ExportCursor {
+  /** Records of the archive that are written. */
+  readonly archived: number;
+  /** Of the next task outside the archive. */
+  readonly ordinal: number;
+}
+
 /** What stands in the sink for one session. */
 export interface ExportDigest {
   readonly rows: Readonly<Record<ExportTable, number>>;

@@ -40,6 +40,7 @@ export const workflowIds = {
   session: (chainId: number, sessionId: SessionId) => `session:${chainId}:${sessionId}`,
   settlement: (chainId: number) => `settle:${chainId}`,
   dappRequests: (chainId: number) => `dapp:${chainId}`,
+  releaseContent: (chainId: number, sessionId: SessionId) => `release:${chainId}:${sessionId}`,
   exportSession: (sessionId: SessionId, sink: string) => `export:${sessionId}:${sink}`,
 } as const;
 

@@ -22,7 +22,7 @@ import { connectWorker } from '../adapters/temporal/connect-worker.js';
 import type { EngineConfig, WorkerTuning } from '../domain/config.js';
 import { TASK_QUEUES, type Cid, type TaskQueueName } from '../domain/ids.js';
 import type { SettledTask } from '../domain/task.js';
-import { sessionQuery, tasksQuery } from '../workflows/messages.js';
+import { archiveQuery, sessionQuery, tasksQuery } from '../workflows/messages.js';
 import { WORKFLOW_BUNDLE } from './bundle.js';
 import { runWorkers, type RunningWorkers } from './run.js';
 import { registerSearchAttributes } from './search-attributes.js';
@@ -113,7 +113,9 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
           const session = client.workflow.getHandle(workflowId);
           return {
             view: await session.query(sessionQuery),
+            // First the tasks, then the archive: what moves meanwhile is in both.
             tasks: await session.query(tasksQuery),
+            archive: await session.query(archiveQuery),
           };
         },
       }),

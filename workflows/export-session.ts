@@ -3,7 +3,7 @@
  * compares what the database holds with what was written, and leaves a receipt.
  */
 import type { RetryPolicies } from '../domain/config.js';
-import type { ExportReceipt } from '../domain/export.js';
+import type { ExportCursor, ExportReceipt } from '../domain/export.js';
 import type { SessionId } from '../domain/ids.js';
 import { databaseActivities } from './activities.js';
 
@@ -20,7 +20,7 @@ export async function exportSession(input: ExportSessionInput): Promise<ExportRe
   const { sessionId, workflowId, sink, retries } = input;
   const database = databaseActivities(retries);
   await database.prepareSink({ sink });
-  let from: number | null = 0;
+  let from: ExportCursor | null = { archived: 0, ordinal: 0 };
   while (from !== null) {
     from = await database.exportPage({ sessionId, workflowId, sink, from });
   }

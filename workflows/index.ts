@@ -4,6 +4,7 @@ export { exportSession } from './export-session.js';
 export { healthEpoch } from './health-epoch.js';
 export { onboardMiner } from './onboard-miner.js';
 export { onboardUser } from './onboard-user.js';
+export { releaseContent } from './release-content.js';
 export { refuseInference } from './refuse-inference.js';
 export { session } from './session.js';
 export { settlement } from './settlement.js';

@@ -24,6 +24,7 @@ export const WORKFLOWS = {
   session: 'session',
   settlement: 'settlement',
   exportSession: 'exportSession',
+  releaseContent: 'releaseContent',
   dappRequests: 'dappRequests',
   refuseInference: 'refuseInference',
 } as const;

@@ -2,12 +2,14 @@
  * A session's older tasks on their way out of its workflow: into an archive on IPFS while it serves,
  * and, where its policy says so, off IPFS again some time after its close.
  */
-import { condition, isCancellation, log, sleep } from '@temporalio/workflow';
-import { codeOf } from './failure.js';
+import { condition, isCancellation, log, sleep, startChild } from '@temporalio/workflow';
+import { ARCHIVE_PAGE_TASKS } from '../domain/archive.js';
+import { workflowIds } from '../domain/ids.js';
+import type { TaskRecord } from '../domain/lease.js';
+import { codeOf, OUTAGE_PAUSE, untilKnown } from './failure.js';
+import { WORKFLOWS } from './messages.js';
+import type { releaseContent } from './release-content.js';
 import type { SessionContext } from './session-context.js';
-
-/** Pause after retries have ended in an outage, before they start again. */
-const OUTAGE_PAUSE = '1 minute';
 
 /** Archives the oldest tasks by pages, and forgets them then. Runs while the session serves. */
 export async function archiveTasks(session: SessionContext): Promise<never> {
@@ -15,7 +17,9 @@ export async function archiveTasks(session: SessionContext): Promise<never> {
   for (;;) {
     await condition(() => ledger.archivable().length > 0);
     try {
-      await archivePage(session, ledger.archivable());
+      const records = ledger.archivable();
+      await archivePage(session, records);
+      ledger.forget(records.map((record) => record.taskId));
     } catch (error) {
       if (isCancellation(error)) throw error;
       log.warn('tasks not archived yet', { sessionId, code: codeOf(error) });
@@ -24,13 +28,33 @@ export async function archiveTasks(session: SessionContext): Promise<never> {
   }
 }
 
-async function archivePage(
-  session: SessionContext,
-  records: ReturnType<SessionContext['ledger']['archivable']>,
-): Promise<void> {
-  const { ipfs, ledger, sessionId, archive } = session;
+/** After the close: what the policy wants gone in time gets its own workflow, which knows all that
+ * there is by the archive; so the rest goes there too. Queries still know it. */
+export async function startRelease(session: SessionContext): Promise<void> {
+  const { policy, ledger, sessionId, input, keyring } = session;
+  if (policy.retentionSeconds === 0) return;
+  const rest = ledger.records();
+  for (let i = 0; i < rest.length; i += ARCHIVE_PAGE_TASKS) {
+    const records = rest.slice(i, i + ARCHIVE_PAGE_TASKS);
+    await untilKnown('archiving', () => archivePage(session, records));
+  }
+  await startChild<typeof releaseContent>(WORKFLOWS.releaseContent, {
+    workflowId: workflowIds.releaseContent(input.chainId, sessionId),
+    args: [
+      {
+        pages: session.archive,
+        keyring: keyring?.cid ?? null,
+        retentionSeconds: policy.retentionSeconds,
+        retries: input.retries,
+      },
+    ],
+    parentClosePolicy: 'ABANDON',
+  });
+}
+
+async function archivePage(session: SessionContext, records: readonly TaskRecord[]): Promise<void> {
+  const { ipfs, sessionId, archive } = session;
   const previous = archive.at(-1) ?? null;
   const cid = await ipfs.archiveTasks({ sessionId, previous, records });
   session.archive = [...archive, cid];
-  ledger.forget(records.map((record) => record.taskId));
 }

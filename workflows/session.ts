@@ -17,7 +17,7 @@ import {
 } from '@temporalio/workflow';
 import { needsClientKeyring, type SessionView } from '../domain/session.js';
 import { codeOf } from './failure.js';
-import { archiveTasks } from './session-archive.js';
+import { archiveTasks, startRelease } from './session-archive.js';
 import { SessionContext, UPDATES_PER_RUN, type SessionInput } from './session-context.js';
 import { carryOutOrders } from './session-deposit.js';
 import { startExports } from './session-export.js';
@@ -58,6 +58,7 @@ export async function session(input: SessionInput): Promise<SessionView> {
   }
   self.enter(self.failure === null ? 'Closed' : 'Failed');
   await startExports(self);
+  await startRelease(self);
   await condition(allHandlersFinished);
   return self.view();
 }

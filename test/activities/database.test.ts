@@ -5,7 +5,8 @@ import { createDatabaseActivities } from '../../activities/database.js';
 import type { Sink } from '../../adapters/database/sink.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { EngineError } from '../../domain/errors.js';
-import type { ExportReceipt, ExportRows } from '../../domain/export.js';
+import { ARCHIVE_PAGE_TASKS, type ArchivePage } from '../../domain/archive.js';
+import type { ExportCursor, ExportReceipt, ExportRows } from '../../domain/export.js';
 import type { Cid } from '../../domain/ids.js';
 import type { TaskRecord } from '../../domain/lease.js';
 import type { SessionView } from '../../domain/session.js';
@@ -14,6 +15,8 @@ import { memoryStore } from './memory-store.js';
 
 const MINER = `0x${'01'.repeat(20)}` as const;
 const INPUT = { sessionId: '7', workflowId: 'session:1:7', sink: 'mine' } as const;
+
+const START: ExportCursor = { archived: 0, ordinal: 0 };
 
 /** A session with this many ended tasks, and one that is open. */
 async function world(count: number) {
@@ -56,6 +59,21 @@ async function world(count: number) {
     budget: { depositedWei: '1000', reservedWei: '0', chargedWei: '945', refundedWei: '55' },
   } as unknown as SessionView;
 
+  /** Moves the oldest tasks into the archive, as the session's workflow does. */
+  const archive: Cid[] = [];
+  const moved = new Set<TaskRecord>();
+  const archiveNext = async (size = ARCHIVE_PAGE_TASKS): Promise<void> => {
+    const records = tasks.filter((t) => !moved.has(t) && t.outcome !== null).slice(0, size);
+    const page: ArchivePage = {
+      version: 1,
+      sessionId: '7',
+      previous: archive.at(-1) ?? null,
+      records,
+    };
+    archive.push(await store.put(encodeJson(page)));
+    for (const record of records) moved.add(record);
+  };
+
   const rows: ExportRows[] = [];
   const receipts: ExportReceipt[] = [];
   const opened: string[] = [];
@@ -76,21 +94,21 @@ async function world(count: number) {
       if (name !== 'mine') throw new EngineError('CONFIG_INVALID', { sink: name });
       return sink as Sink;
     },
-    readSession: async () => ({ view, tasks }),
+    readSession: async () => ({ view, tasks: tasks.filter((t) => !moved.has(t)), archive }),
     saveReceipt: async (receipt) => {
       receipts.push(receipt);
     },
   });
-  return { activities, store, tasks, rows, receipts };
+  return { activities, archiveNext, store, tasks, rows, receipts };
 }
 
 test('exportPage: writes every ended task once, a hundred a page, and leaves the open one', async () => {
   const { activities, rows } = await world(250);
   const environment = activityEnvironment();
   const starts: number[] = [];
-  let from: number | null = 0;
+  let from: ExportCursor | null = START;
   while (from !== null) {
-    starts.push(from);
+    starts.push(from.ordinal);
     from = await environment.run(activities.exportPage, { ...INPUT, from });
   }
   assert.deepEqual(starts, [0, 100, 200]);
@@ -101,11 +119,37 @@ test('exportPage: writes every ended task once, a hundred a page, and leaves the
   );
 });
 
+test('exportPage: writes all tasks of a session of 2,500, while they move into its archive', async () => {
+  const { activities, archiveNext, rows } = await world(2_500);
+  for (let page = 0; page < 3; page++) await archiveNext();
+  const environment = activityEnvironment();
+  let from: ExportCursor | null = START;
+  for (let call = 0; from !== null; call++) {
+    assert.ok(call < 60, 'the export comes to an end');
+    // In the middle of a page of the archive, and in the middle of what is outside it.
+    if (call === 3 || call === 24) await archiveNext();
+    from = await environment.run(activities.exportPage, { ...INPUT, from });
+    assert.ok((rows.at(-1)?.task.length ?? 0) <= 100);
+  }
+  const written = new Set(rows.flatMap((page) => page.task.map((task) => task.ordinal)));
+  assert.equal(written.size, 2_500);
+});
+
+test('exportPage: a last page of the archive may be short', async () => {
+  const { activities, archiveNext, rows } = await world(620);
+  await archiveNext();
+  await archiveNext();
+  const environment = activityEnvironment();
+  let from: ExportCursor | null = START;
+  while (from !== null) from = await environment.run(activities.exportPage, { ...INPUT, from });
+  assert.equal(rows.flatMap((page) => page.task).length, 620);
+});
+
 test('exportPage: a session without tasks is written as it is', async () => {
   const { activities, rows } = await world(0);
   const next = await activityEnvironment().run(activities.exportPage, {
     ...INPUT,
-    from: 0,
+    from: START,
   });
   assert.equal(next, null);
   assert.deepEqual(rows.map((page) => [page.session.length, page.task.length])[0], [1, 0]);
@@ -113,7 +157,7 @@ test('exportPage: a session without tasks is written as it is', async () => {
 
 test('exportPage: brings every block along, each under the CID of its bytes', async () => {
   const { activities, rows } = await world(1);
-  await activityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  await activityEnvironment().run(activities.exportPage, { ...INPUT, from: START });
   const [page] = rows;
   assert.deepEqual(page?.payload.map((payload) => payload.kind).sort(), [
     'evidence',
@@ -130,7 +174,7 @@ test('exportPage: writes nothing of a page whose block was tampered with', async
   const { activities, rows, store, tasks } = await world(1);
   const cid = tasks[0]?.requestCid as Cid;
   store.blocks.set(cid, Buffer.from('another request'));
-  const running = activityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  const running = activityEnvironment().run(activities.exportPage, { ...INPUT, from: START });
   await assert.rejects(running, (error) => {
     assert.ok(error instanceof ApplicationFailure);
     assert.deepEqual([error.type, error.nonRetryable], ['CONTENT_MISMATCH', true]);
@@ -142,7 +186,7 @@ test('exportPage: writes nothing of a page whose block was tampered with', async
 test('exportPage: waits for a block that IPFS does not have yet', async () => {
   const { activities, store, tasks } = await world(1);
   store.blocks.delete(tasks[0]?.evidenceCid as Cid);
-  const running = activityEnvironment().run(activities.exportPage, { ...INPUT, from: 0 });
+  const running = activityEnvironment().run(activities.exportPage, { ...INPUT, from: START });
   await assert.rejects(running, (error) => {
     assert.ok(error instanceof ApplicationFailure);
     assert.deepEqual([error.type, error.nonRetryable], ['CONTENT_MISSING', false]);

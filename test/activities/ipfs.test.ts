@@ -4,9 +4,13 @@ import { ApplicationFailure } from '@temporalio/common';
 import { createIpfsActivities } from '../../activities/ipfs.js';
 import { merkleRoot, taskLeaf } from '../../adapters/chain/merkle.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
+import { allTasks, findArchived, parseArchivePage } from '../../domain/archive.js';
+import { EngineError } from '../../domain/errors.js';
+import type { Cid } from '../../domain/ids.js';
 import type { Keyring, Reader } from '../../domain/sealing.js';
 import { parsePolicy, type SessionPolicy } from '../../domain/session.js';
 import type { SettlementBatch } from '../../domain/settlement.js';
+import type { TaskRecord } from '../../domain/lease.js';
 import type { SettledTask } from '../../domain/task.js';
 import { memoryStore } from './memory-store.js';
 
@@ -92,4 +96,57 @@ test('buildBatch: refuses for good a task whose sums do not close', async () => 
     assert.deepEqual([error.type, error.nonRetryable], ['INVARIANT_BROKEN', true]);
     return true;
   });
+});
+
+/** An archived page of this many tasks, and the blocks of each of them. */
+async function archivedPage(store: ReturnType<typeof memoryStore>, count: number) {
+  const records: TaskRecord[] = [];
+  const blocks: Cid[] = [];
+  for (let n = 0; n < count; n++) {
+    const results = await Promise.all(
+      ['a', 'b'].map((miner) => store.put(Buffer.from(`result ${n} ${miner}`))),
+    );
+    const evidence = { commitments: results.map((resultCid) => ({ resultCid })) };
+    const evidenceCid = await store.put(encodeJson(evidence));
+    const requestCid = await store.put(Buffer.from(`request ${n}`));
+    records.push({ taskId: `0x${n}`, ordinal: n, requestCid, evidenceCid } as TaskRecord);
+    blocks.push(requestCid, evidenceCid, ...results);
+  }
+  return { records, blocks };
+}
+
+test('archiveTasks: the same records are the same page, and a page names the one before it', async () => {
+  const { archiveTasks, store } = activities();
+  const { records } = await archivedPage(store, 3);
+  const first = await archiveTasks({ sessionId: '7', previous: null, records });
+  assert.equal(await archiveTasks({ sessionId: '7', previous: null, records }), first);
+  const second = await archiveTasks({ sessionId: '7', previous: first, records });
+  const read = async (cid: Cid) =>
+    parseArchivePage(JSON.parse(Buffer.from(await store.get(cid)).toString()));
+  assert.equal((await read(second)).previous, first);
+  assert.deepEqual(await allTasks([first], [], read), records);
+  assert.equal((await findArchived([first, second], '0x2', read))?.ordinal, 2);
+  assert.equal(await findArchived([first, second], '0x9', read), null);
+});
+
+test('releaseTasks: gives up all content of its tasks, and nothing else, however often it is cut short', async () => {
+  const { archiveTasks, releaseTasks, store } = activities();
+  const { records, blocks } = await archivedPage(store, 120);
+  const page = await archiveTasks({ sessionId: '7', previous: null, records });
+  const other = await store.put(Buffer.from('the batch of another session'));
+  const release = async (): Promise<void> => {
+    for (let from: number | null = 0; from !== null;) from = await releaseTasks({ page, from });
+  };
+  const { unpin } = store;
+  let left = 77;
+  store.unpin = async (cid) => {
+    if (left-- === 0) throw new EngineError('IPFS_UNREACHABLE');
+    await unpin(cid);
+  };
+  await assert.rejects(release(), { type: 'IPFS_UNREACHABLE' });
+  assert.ok(blocks.some((cid) => store.blocks.has(cid)));
+  await release();
+  assert.ok(blocks.every((cid) => !store.blocks.has(cid)));
+  await release();
+  assert.deepEqual([...store.blocks.keys()].sort(), [page, other].sort());
 });

@@ -5,6 +5,7 @@ import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 
 export interface MemoryStore extends BlockStore {
+  unpin: BlockStore['unpin'];
   readonly blocks: Map<Cid, Uint8Array>;
 }
 

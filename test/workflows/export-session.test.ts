@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { RetryPolicies } from '../../domain/config.js';
-import type { ExportReceipt } from '../../domain/export.js';
+import type { ExportCursor, ExportReceipt } from '../../domain/export.js';
 import { TASK_QUEUES, workflowIds } from '../../domain/ids.js';
 import type { ExportSessionInput } from '../../workflows/export-session.js';
 import {
@@ -40,9 +40,10 @@ function sink(changes: object = {}) {
     prepareSink: async ({ sink: name }: { sink: string }) => {
       steps.push(`prepare ${name}`);
     },
-    exportPage: async ({ from, workflowId }: { from: number; workflowId: string }) => {
-      steps.push(`page ${from} of ${workflowId}`);
-      return from + 100 < 250 ? from + 100 : null;
+    exportPage: async ({ from, workflowId }: { from: ExportCursor; workflowId: string }) => {
+      steps.push(`page ${from.ordinal} of ${workflowId}`);
+      const ordinal = from.ordinal + 100;
+      return ordinal < 250 ? { ...from, ordinal } : null;
     },
     sealExport: async () => {
       steps.push('seal');

@@ -1,0 +1,39 @@
+/**
+ * `releaseContent`: gives what a closed session has laid on IPFS up to garbage collection, once its
+ * owner's retention is over: requests, results, evidence and keyring. Policy, batches and the archive
+ * stay. Its own workflow, so that the session's may end, and be asked, meanwhile.
+ */
+import { sleep } from '@temporalio/workflow';
+import type { RetryPolicies } from '../domain/config.js';
+import type { Cid } from '../domain/ids.js';
+import { ipfsActivities } from './activities.js';
+import { untilKnown } from './failure.js';
+
+export interface ReleaseContentInput {
+  /** The whole archive of the session. */
+  readonly pages: readonly Cid[];
+  readonly keyring: Cid | null;
+  /** From the start of this workflow. */
+  readonly retentionSeconds: number;
+  readonly retries: RetryPolicies;
+}
+
+export async function releaseContent(input: ReleaseContentInput): Promise<void> {
+  const { pages, keyring, retentionSeconds, retries } = input;
+  const ipfs = ipfsActivities(retries);
+  await sleep(retentionSeconds * 1_000);
+  for (const page of pages) {
+    let from: number | null = 0;
+    while (from !== null) {
+      const at: number = from;
+      await untilKnown('releasing content', async () => {
+        from = await ipfs.releaseTasks({ page, from: at });
+      });
+      // Refused for good: nothing of this page can be read any more.
+      if (from === at) from = null;
+    }
+  }
+  if (keyring !== null) {
+    await untilKnown('releasing a keyring', () => ipfs.unpin(keyring));
+  }
+}
