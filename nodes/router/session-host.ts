@@ -85,6 +85,11 @@ export class SessionHost {
     return this.#keep(taskId, fingerprint, (stream) => this.#service.run(stream, request));
   }
 
+  /** A task that is under way here, or has ended here lately. */
+  find(taskId: TaskId): ServedTask | undefined {
+    return this.#tasks.get(taskId);
+  }
+
   /** Ends a task whose answer has not begun, and waits until that is recorded.
    * @returns false where no such task is under way here.
    * @throws TASK_UNDER_WAY — something of the answer is out already.

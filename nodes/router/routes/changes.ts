@@ -26,7 +26,7 @@ import {
 /** A permit that was used is an older one: the request that carried it may be repeated. */
 const USED_PERMITS = 3n;
 
-const depositSchema = z.object({
+export const depositSchema = z.object({
   sessionId: z.string(),
   payer: address,
   amountWei: z.string(),
@@ -34,13 +34,13 @@ const depositSchema = z.object({
   signature,
   permit,
 });
-const withdrawalSchema = z.object({
+export const withdrawalSchema = z.object({
   sessionId: z.string(),
   amountWei: z.string(),
   reference: bytes32,
   signature,
 });
-const changeSchema = z.object({
+export const changeSchema = z.object({
   sessionId: z.string(),
   policy: z.unknown(),
   nonce: z.number().int().min(0),

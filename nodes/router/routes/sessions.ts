@@ -14,7 +14,7 @@ import { address, bytes32, limitsOf, permit, requireSigner, signature } from './
 /** A long poll ends after this, whatever the session's state. */
 const MAX_WAIT_MS = 20_000;
 
-const openSchema = z.object({
+export const openSchema = z.object({
   sessionId: z.string(),
   owner: address,
   clientReference: bytes32,
@@ -24,7 +24,7 @@ const openSchema = z.object({
   permit,
 });
 
-const keyringSchema = z.object({
+export const keyringSchema = z.object({
   recipient: z.string().regex(/^age1[a-z0-9]{10,4000}$/),
   keyring: z.base64().max(256 * 1024),
 });

@@ -6,12 +6,10 @@ import { parseWei } from '../../../domain/money.js';
 import type { AppDeps } from '../app.js';
 import type { SignatureCheck } from '../crypto-pool.js';
 
-const hex = (pattern: RegExp, what: string) =>
-  z.custom<Hex>((v) => typeof v === 'string' && pattern.test(v), `expected ${what}`);
-export const address = z.custom<Address>(
-  (v) => typeof v === 'string' && /^0x[0-9a-fA-F]{40}$/.test(v),
-  'expected an address',
-);
+/** A text of this form, which the document of the API shows as a pattern. */
+const hex = <T extends Hex>(pattern: RegExp, what: string) =>
+  z.string().regex(pattern, `expected ${what}`) as z.ZodType<string> as z.ZodType<T>;
+export const address = hex<Address>(/^0x[0-9a-fA-F]{40}$/, 'an address');
 export const bytes32 = hex(/^0x[0-9a-fA-F]{64}$/, '32 bytes');
 export const signature = hex(/^0x[0-9a-fA-F]{130}$/, 'a signature of 65 bytes');
 export const permit = z.object({

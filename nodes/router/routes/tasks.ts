@@ -20,11 +20,10 @@ import { proveTask } from '../task-proof.js';
 const PAGE = 1_000;
 const MAX_ORDINAL = POLICY_LIMITS.maxTasks.max;
 
-export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
-  const { gateway, limits } = deps;
-  const records = new TaskRecords(deps);
+/** Body of `POST /api/v1/sessions/:id/tasks`. */
+export function taskSchema(limits: Pick<AppDeps['limits'], 'maxBodyBytes'>) {
   const tokens = z.number().int().min(1);
-  const schema = z.object({
+  return z.object({
     idempotencyKey: z.string().min(1).max(256),
     model: z.string().min(1).max(200),
     maxPromptTokens: tokens.max(limits.maxBodyBytes),
@@ -32,6 +31,12 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
     request: z.object({ seq: z.literal(0), isLast: z.literal(true), data: z.base64().min(1) }),
     sealedRequest: z.base64().min(1),
   });
+}
+
+export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
+  const { gateway, limits } = deps;
+  const records = new TaskRecords(deps);
+  const schema = taskSchema(limits);
 
   app.post('/api/v1/sessions/:id/tasks', async (c) => {
     const sessionId = parseSessionId(c.req.param('id'));
@@ -65,6 +70,23 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
     const { sessionId, taskId } = readTask(c);
     const record = await records.find(sessionId, taskId, c.req.raw.signal);
     return c.json(withState(record, deps.sessions.find(sessionId)));
+  });
+
+  app.get('/api/v1/sessions/:id/tasks/:taskId/events', async (c) => {
+    const { sessionId, taskId } = readTask(c);
+    const record = await records.find(sessionId, taskId, c.req.raw.signal);
+    // Open tasks come with the lease; of ended ones, only those that ended here lately are kept.
+    const isHere = deps.sessions.find(sessionId)?.find(taskId) !== undefined;
+    const host = isHere || record.outcome === null ? await deps.sessions.require(sessionId) : null;
+    const task = host?.find(taskId);
+    if (task === undefined) {
+      throw new EngineError('TASK_NOT_FOUND', {
+        taskId,
+        reason: 'its stream is not kept any more',
+      });
+    }
+    const from = resumeFrom(c.req.header('last-event-id'));
+    return sseResponse((signal) => events(task, from, signal), { 'x-cortensor-task': taskId });
   });
 
   app.get('/api/v1/sessions/:id/tasks/:taskId/proof', async (c) => {
