@@ -3,6 +3,7 @@ import { describe, it, mock } from 'node:test';
 import { defineCommand, dispatch, type Commands, type CommandSpec } from '../../cli/command.js';
 import { COMMANDS } from '../../cli/table.js';
 import { EngineError } from '../../domain/errors.js';
+import { written } from './written.js';
 
 const OPTIONS = {
   key: { value: 'REF', about: 'the key', isRequired: true },
@@ -21,24 +22,6 @@ function commandOf(run: Run) {
     failure: 'it did not move',
     run,
   });
-}
-
-/** Runs something and gives the text that it has written to stdout. What the test runner writes there
- * meanwhile is bytes, and goes on its way. */
-async function written(act: () => Promise<unknown>): Promise<string> {
-  const original = process.stdout.write.bind(process.stdout);
-  let text = '';
-  const write = mock.method(process.stdout, 'write', (chunk: string | Uint8Array) => {
-    if (typeof chunk !== 'string') return original(chunk);
-    text += chunk;
-    return true;
-  });
-  try {
-    await act();
-    return text;
-  } finally {
-    write.mock.restore();
-  }
 }
 
 describe('defineCommand', () => {

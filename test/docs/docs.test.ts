@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import type { Summary } from '../../cli/job/summary.js';
-import { PROJECT_COMMAND, PROJECT_CONFIG, PROJECT_FOLDER } from '../../cli/project.js';
+import { PROJECT_CONFIG, PROJECT_FOLDER } from '../../cli/project.js';
+import { dispatch } from '../../cli/command.js';
 import { COMMANDS } from '../../cli/table.js';
 import { ERRORS } from '../../domain/errors.js';
 import { HEALTHY_SCORE_BPS, sampleSize, scoreNode } from '../../domain/health.js';
@@ -15,24 +14,24 @@ import { SESSION_STATES } from '../../domain/session.js';
 import { TASK_OUTCOMES } from '../../domain/task.js';
 import { OUTLIER_DISTANCE } from '../../domain/verdict.js';
 import { BEHAVIOURS } from '../../nodes/miner/behaviours.js';
+import { written } from '../cli/written.js';
 import { allPages, anchorsOf, blocks, codeSpans, readPage, rows, section } from './markdown.js';
 
 const pages = allPages();
 const readme = readPage('README.md');
 const operations = readPage('docs/operations.md');
 
-const helps = new Map<string, Promise<string>>();
+const helps = new Map<string, string>();
 /** What `cortensor <command> --help` prints; rejects unless it exits with 0.
  * @param command - with its group: `session open`. */
-function helpOf(command: string): Promise<string> {
+async function helpOf(command: string): Promise<string> {
   const known = helps.get(command);
   if (known !== undefined) return known;
-  const args = [PROJECT_COMMAND, ...command.split(' '), '--help'];
-  const asked = promisify(execFile)(process.execPath, args, {
-    timeout: 30_000,
-  }).then(({ stdout }) => stdout);
-  helps.set(command, asked);
-  return asked;
+  const help = await written(async () => {
+    assert.equal(await dispatch(COMMANDS, [], [...command.split(' '), '--help']), 0);
+  });
+  helps.set(command, help);
+  return help;
 }
 
 test('every command that is shown exists and has the options it is shown with', async () => {
@@ -57,7 +56,7 @@ function commandOf(line: string): string {
 }
 
 test('every command that the program has is in the table of the README', async () => {
-  const usage = await helpOf('help');
+  const usage = await written(() => dispatch(COMMANDS, [], ['help']));
   const commands = [...usage.matchAll(/^ {2}(\w+) /gm)].map(([, name]) => name);
   const listed = rows(section(readme, 'Commands')).map(([cell]) => cell?.split(/[ `]/)[2]);
   assert.deepEqual(listed, commands);
