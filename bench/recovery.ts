@@ -27,6 +27,8 @@ const DEPOSIT_WEI = 10n ** 7n * PRICE_WEI;
 const ANSWER_MS = 120_000;
 const END_MS = 180_000;
 const POLL_MS = 100;
+/** From one newcomer's request to the next, while the network is not back. */
+const PROBE_MS = 500;
 /** Between a network that is back and the next kill. */
 const PAUSE_MS = 2_000;
 
@@ -134,7 +136,7 @@ async function openSessions(network: WholeNetwork): Promise<SessionHandle[]> {
 }
 
 interface Load {
-  /** Resolves with the answer of a request that is put from now on. */
+  /** Puts a request now and then, and resolves with the first answer to one of them. */
   nextAnswer(): Promise<void>;
   stop(): Promise<{
     /** Task by session and idempotency key. */
@@ -145,38 +147,39 @@ interface Load {
 
 function startLoad(sessions: readonly SessionHandle[]): Load {
   const answered = new Map<string, TaskId>();
-  const listeners = new Set<(startedMs: number) => void>();
+  const under: Promise<unknown>[] = [];
   let isOver = false;
   let unanswered = 0;
+  let probes = 0;
+  const put = async (session: SessionHandle, key: string): Promise<boolean> => {
+    const taskId = await askUntilAnswered(session, key);
+    if (taskId === null) unanswered++;
+    else answered.set(`${session.id} ${key}`, taskId);
+    return taskId !== null;
+  };
   const run = async (client: number): Promise<void> => {
     const session = sessions[client % sessions.length] as SessionHandle;
-    for (let number = 0; !isOver; number++) {
-      const key = `client ${client} request ${number}`;
-      const startedMs = performance.now();
-      const taskId = await askUntilAnswered(session, key);
-      if (taskId === null) unanswered++;
-      else answered.set(`${session.id} ${key}`, taskId);
-      if (taskId !== null) for (const listener of listeners) listener(startedMs);
-    }
+    for (let number = 0; !isOver; number++)
+      await put(session, `client ${client} request ${number}`);
   };
   const clients = Array.from({ length: CLIENTS }, (_, client) => run(client));
   return {
-    nextAnswer() {
-      const nowMs = performance.now();
-      return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error('not back in time')), ANSWER_MS);
-        const listener = (startedMs: number): void => {
-          if (startedMs < nowMs) return;
-          clearTimeout(timer);
-          listeners.delete(listener);
-          resolve();
-        };
-        listeners.add(listener);
-      });
+    async nextAnswer() {
+      // A client that was cut off waits before it asks again; somebody who comes new does not.
+      let isBack = false;
+      for (const deadline = Date.now() + ANSWER_MS; !isBack;) {
+        if (Date.now() > deadline) throw new Error('not back in time');
+        const session = sessions[probes % sessions.length] as SessionHandle;
+        const coming = put(session, `newcomer ${++probes}`).then((isAnswered) => {
+          isBack ||= isAnswered;
+        });
+        under.push(coming);
+        await Promise.race([coming, delay(PROBE_MS)]);
+      }
     },
     async stop() {
       isOver = true;
-      await Promise.all(clients);
+      await Promise.all([...clients, ...under]);
       return { answered, unanswered };
     },
   };

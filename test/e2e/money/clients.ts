@@ -30,7 +30,8 @@ export interface OpenedSession {
   readonly asks: Ask[];
   /** Nothing more is asked of it. */
   isEnding: boolean;
-  isExiting: boolean;
+  /** Since when its owner wants out by the chain alone, by `Date.now`; `null`: it does not. */
+  exitingSinceMs: number | null;
 }
 
 export async function openUsers(network: WholeNetwork): Promise<User[]> {
@@ -74,7 +75,7 @@ export async function openSession(
     handles,
     asks: [],
     isEnding: false,
-    isExiting: false,
+    exitingSinceMs: null,
   };
 }
 

@@ -2,6 +2,7 @@
  * The driver: takes the drawn steps one after the other on the running network, and does not wait for
  * what they set off. Users ask, pay and leave while processes die and chains take blocks back.
  */
+import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import { scriptedAnswer } from '../../../bench/network/scripted-answer.js';
 import type { WholeNetwork } from '../../../bench/network/whole-network.js';
 import { LAYERS } from '../../../domain/config.js';
@@ -22,7 +23,9 @@ const LONGEST_BURST = 5;
 const MOST_PENDING = 30;
 const CUT_MS = 3_000;
 const SLOW_MS = 1_500;
-export const EXIT_SECONDS = 30;
+/** Of chain time, which jumps; of real time, in which the engine settles what is left. */
+export const EXIT_SECONDS = 60;
+const EXIT_PATIENCE_MS = 20_000;
 
 type Act = (step: Step) => Promise<void> | void;
 
@@ -82,34 +85,68 @@ export class Driver {
     },
     close: ({ dice }) =>
       this.#end('close', dice, (session, router) => handleAt(session, router).close()),
-    'cancel session': () => {},
-    deposit: () => {},
-    withdraw: () => {},
-    'change policy': () => {},
-    'cancel task': () => {},
+    'cancel session': ({ dice }) =>
+      this.#end('cancel session', dice, (session, router) => handleAt(session, router).cancel()),
+    deposit: ({ dice }) => {
+      const session = this.#session(dice[0]);
+      const payer = pick(this.#users, dice[1]);
+      if (session === undefined || payer === undefined) return;
+      const amountWei = pick(DEPOSITS_WEI, dice[2]) ?? 0n;
+      this.#pay('deposit', payer, () =>
+        handleAt(session, this.#router(dice[3])).deposit({ signer: payer.wallet, amountWei }),
+      );
+    },
+    withdraw: ({ dice }) => {
+      const session = this.#session(dice[0]);
+      if (session === undefined) return;
+      const handle = handleAt(session, this.#router(dice[1]));
+      this.#launch('withdraw', async () => {
+        const { budget } = await handle.view();
+        // Now and then more than there is, which must be refused.
+        const share = BigInt(1 + Math.floor(dice[2] * 120));
+        const amountWei = (BigInt(budget.freeWei) * share) / 100n;
+        if (amountWei === 0n) return;
+        await handle.withdraw({ signer: session.owner.wallet, amountWei });
+      });
+    },
+    'change policy': ({ dice }) => {
+      const session = this.#session(dice[0]);
+      if (session === undefined) return;
+      const policy = { taskSeconds: TASK_SECONDS + Math.floor(dice[1] * 5) };
+      this.#launch('change policy', async () => {
+        const handle = handleAt(session, this.#router(dice[2]));
+        await handle.changePolicy({ signer: session.owner.wallet, policy });
+      });
+    },
+    'cancel task': ({ dice }) => {
+      const session = this.#session(dice[0]);
+      if (session === undefined) return;
+      const question = this.#ask(session, dice[1]);
+      this.#launch('cancel task', async () => {
+        const taskId = await taskIdOf(session.id, question.key);
+        const { outcome } = await handleAt(session, this.#router(dice[2])).cancelTask(taskId);
+        this.#tally.count(`cancel task: ended ${outcome}`);
+      });
+    },
     'deposit on chain': ({ dice }) => {
       const session = this.#session(dice[0]);
-      if (session === undefined || session.owner.isPaying) return;
+      if (session === undefined) return;
       const { owner } = session;
-      owner.isPaying = true;
-      this.#launch('deposit on chain', async () => {
-        try {
-          await this.chain.deposit(owner.wallet, session.id, DEPOSITS_WEI[1] ?? 0n);
-        } finally {
-          owner.isPaying = false;
-        }
+      this.#pay('deposit on chain', owner, async () => {
+        await this.chain.deposit(owner.wallet, session.id, DEPOSITS_WEI[1] ?? 0n);
+        await handleAt(session, this.#router(dice[1])).syncDeposit();
       });
     },
     'request exit': ({ dice }) => {
       const session = this.#session(dice[0]);
       if (session === undefined) return;
       session.isEnding = true;
-      session.isExiting = true;
+      session.exitingSinceMs = Date.now();
       this.#launch('request exit', () => this.chain.requestExit(session.owner.wallet, session.id));
     },
     exit: async ({ dice }) => {
       const session = pick(
-        this.sessions.filter((s) => s.isExiting),
+        this.sessions.filter((s) => isPast(s.exitingSinceMs)),
         dice[0],
       );
       if (session === undefined) return;
@@ -135,7 +172,7 @@ export class Driver {
     },
     'cut rpc': ({ dice }) => this.#bendLine(dice, null, CUT_MS),
     'slow rpc': ({ dice }) => this.#bendLine(dice, Math.floor(dice[1] * SLOW_MS), CUT_MS),
-    'jump clock': ({ dice }) => this.chain.jump(1 + Math.floor(dice[0] * 60)),
+    'jump clock': ({ dice }) => this.chain.jump(1 + Math.floor(dice[0] * 30)),
   };
 
   #open({ dice }: Step): void {
@@ -154,25 +191,32 @@ export class Driver {
     };
     const depositWei = pick(DEPOSITS_WEI, (dice[3] * 10) % 1) ?? 0n;
     const router = this.#router((dice[0] * 100) % 1);
-    user.isPaying = true;
-    this.#launch('open', async () => {
+    this.#pay('open', user, async () => {
+      const terms = { policy, depositWei, router };
+      this.sessions.push(await openSession(user, terms, (id) => this.attempted.add(id)));
+    });
+  }
+
+  /** Sets off what needs the payer's next permit, unless another such thing is under way. */
+  #pay(what: string, payer: User, work: () => Promise<unknown>): void {
+    if (payer.isPaying) return;
+    payer.isPaying = true;
+    this.#launch(what, async () => {
       try {
-        const session = await openSession(user, { policy, depositWei, router }, (id) =>
-          this.attempted.add(id),
-        );
-        this.sessions.push(session);
+        await work();
       } finally {
-        user.isPaying = false;
+        payer.isPaying = false;
       }
     });
   }
 
-  #ask(session: OpenedSession, die: number): void {
+  #ask(session: OpenedSession, die: number): Ask {
     const number = session.asks.length + 1;
     const prompt = `Question ${number} of session ${session.id.slice(0, 6)}`;
     const question: Ask = { key: `question-${number}`, prompt, acknowledged: null };
     session.asks.push(question);
     this.#put('ask', session, question, this.#router(die));
+    return question;
   }
 
   #put(what: string, session: OpenedSession, question: Ask, router: number): void {
@@ -252,4 +296,8 @@ export class Driver {
   #isBusy(): boolean {
     return this.#pending.size >= MOST_PENDING;
   }
+}
+
+function isPast(sinceMs: number | null): boolean {
+  return sinceMs !== null && Date.now() - sinceMs > EXIT_PATIENCE_MS;
 }

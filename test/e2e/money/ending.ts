@@ -6,7 +6,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { WholeNetwork } from '../../../bench/network/whole-network.js';
 import { findEngineError } from '../../../domain/errors.js';
-import type { SessionId } from '../../../domain/ids.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import { RouterHttp } from '../../../sdk/http.js';
 import type { Books } from '../../../bench/network/books.js';
@@ -16,6 +15,7 @@ import type { Tally } from './tally.js';
 
 const POLL_MS = 500;
 const CALL_MS = 30_000;
+const SETTLING_MS = 15_000;
 
 /** Closes every session, also those whose opening was cut off for the client and went on for the
  * engine, and takes the exits that are left.
@@ -26,7 +26,9 @@ export async function leave(
   tally: Tally,
   deadlineMs: number,
 ): Promise<void> {
-  const exits = new Set(driver.sessions.filter((s) => s.isExiting).map(({ id }) => id));
+  const exits = new Set(
+    driver.sessions.filter((s) => s.exitingSinceMs !== null).map(({ id }) => id),
+  );
   const [baseUrl = ''] = network.routerUrls;
   const http = new RouterHttp({ baseUrl, apiKey: network.apiKey });
   await Promise.all(
@@ -41,8 +43,10 @@ export async function leave(
       }
     }),
   );
-  const exiting = driver.sessions.filter((session) => session.isExiting);
+  const exiting = driver.sessions.filter((session) => session.exitingSinceMs !== null);
   if (exiting.length === 0) return;
+  // The delay of an exit is there for this: what was done is paid first.
+  await delay(SETTLING_MS);
   await driver.chain.jump(EXIT_SECONDS + 1);
   for (const session of exiting) {
     // Where the engine was faster, there is nothing left to exit from.
@@ -99,7 +103,7 @@ export async function checkRecords(
       seen.add(taskId);
     }
     checkAsks(session, records, tally);
-    checkPayments(session.id, records, books, tally);
+    checkPayments(session, records, books, tally);
     acknowledged += session.asks.filter(({ acknowledged: answer }) => answer !== null).length;
   }
   for (const [id, session] of books.sessions) {
@@ -121,29 +125,32 @@ function checkAsks(session: OpenedSession, records: readonly TaskRecord[], tally
   }
 }
 
-/** What is charged was paid for on chain, once; what is not charged was not. */
+/** What is charged was paid for on chain, once; what is not charged was not. An owner's exit may come
+ * before the last settlement: then it is the miners who have waited too long, and nothing is paid. */
 function checkPayments(
-  id: SessionId,
+  { id, exitingSinceMs }: OpenedSession,
   records: readonly TaskRecord[],
   books: Books,
   tally: Tally,
 ): void {
   const session = books.sessions.get(id);
   if (session === undefined) return;
-  const charged = records.reduce((sum, { chargeWei }) => sum + BigInt(chargeWei), 0n);
-  if (charged !== session.chargedWei) {
-    tally.find(`session ${id}: charged ${charged} on record, ${session.chargedWei} on chain`);
-  }
   for (const { ordinal, chargeWei, taskId, settlementTx } of records) {
     const isPaid = session.settled.has(ordinal);
-    if (isPaid !== BigInt(chargeWei) > 0n) {
+    const isCharged = BigInt(chargeWei) > 0n;
+    if (isCharged && !isPaid && exitingSinceMs !== null) tally.count('task: unpaid by an exit');
+    else if (isCharged !== isPaid) {
       tally.find(`session ${id} task ${taskId}: charge ${chargeWei}, on chain ${String(isPaid)}`);
     }
     if (isPaid && settlementTx === null) tally.find(`session ${id} task ${taskId}: no transaction`);
   }
-  const ordinals = new Set(records.map(({ ordinal }) => ordinal));
-  for (const ordinal of session.settled) {
-    if (!ordinals.has(ordinal)) tally.find(`session ${id}: paid for ${ordinal}, not on record`);
+  const settled = records.filter(({ ordinal }) => session.settled.has(ordinal));
+  const charged = settled.reduce((sum, { chargeWei }) => sum + BigInt(chargeWei), 0n);
+  if (charged !== session.chargedWei) {
+    tally.find(`session ${id}: charged ${charged} on record, ${session.chargedWei} on chain`);
+  }
+  if (settled.length !== session.settled.size) {
+    tally.find(`session ${id}: ${session.settled.size} paid, ${settled.length} on record`);
   }
 }
 
