@@ -16,6 +16,7 @@ import type { SessionGateway } from './gateway.js';
 import type { Caller } from './guard/caller.js';
 import type { Guard } from './guard/guard.js';
 import type { MinerHub } from './hub.js';
+import { addDocumentRoutes } from './openapi/routes.js';
 import { addAuthRoutes } from './routes/auth.js';
 import { addChangeRoutes } from './routes/changes.js';
 import { addOpenAiRoutes } from './routes/openai.js';
@@ -117,6 +118,7 @@ export function createApp(deps: AppDeps): RouterApp {
     );
   });
   addAuthRoutes(app, deps);
+  addDocumentRoutes(app, deps);
   app.get('/api/v1/payloads/:cid', async (c) => {
     const { signal } = c.req.raw;
     const bytes = await deps.blockStore.get(c.req.param('cid'), { signal });

@@ -74,6 +74,13 @@ function ofWallet(wallet: Address, rates: RateLimits): Caller {
   return { id, scopes: API_SCOPES, sessions: new Set(), wallet, rates, budgetTokens: null };
 }
 
+const PUBLIC = /^\/(healthz|openapi\.json|docs(\/.*)?|api\/v1\/(network|auth\/(nonce|sign-in)))$/;
+
+/** Paths that need no key: liveness, what a client must know before it can sign, and how to. */
+export function isPublic(path: string): boolean {
+  return PUBLIC.test(path);
+}
+
 /** The scope that a route needs; a new route has one by its method and place. */
 export function scopeOf(method: string, path: string): ApiScope {
   const isRead = method === 'GET' || method === 'HEAD';

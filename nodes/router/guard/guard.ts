@@ -15,6 +15,7 @@ import { Budgets, type GuardStore } from './budget.js';
 import {
   authenticate,
   authorise,
+  isPublic,
   noteOwnership,
   requireScope,
   scopeOf,
@@ -42,9 +43,8 @@ export interface TokenAsk {
   readonly expected: number;
 }
 
-/** Answered while a router stops, and to those who have no key: how it is, and what it is. */
+/** Answered whatever else is going on. */
 const UNGATED: ReadonlySet<string> = new Set(['/healthz']);
-const PUBLIC = /^\/(healthz|openapi\.json|docs(\/.*)?|api\/v1\/(network|auth\/(nonce|sign-in)))$/;
 
 export class Guard {
   readonly gate: Gate;
@@ -72,7 +72,7 @@ export class Guard {
       if (UNGATED.has(c.req.path)) return next();
       // Refused before anything is counted: another router will count it.
       if (this.gate.isDraining) throw new EngineError('ROUTER_DRAINING');
-      const caller = PUBLIC.test(c.req.path) ? anyone(c, this.#deps.config.limits) : this.#know(c);
+      const caller = isPublic(c.req.path) ? anyone(c, this.#deps.config.limits) : this.#know(c);
       setRate(c, await this.#rates.take(caller, 'requests', 1));
       const leave = await this.gate.enter();
       leaveAtEnd(c, leave);
