@@ -17,17 +17,11 @@ import type { SessionGrant } from '../../domain/wire.js';
 import { Batcher, UpdateLane } from './batcher.js';
 import type { CryptoPool } from './crypto-pool.js';
 import { Dispatch } from './dispatch.js';
+import { gatherEvidence } from './evidence.js';
 import type { SessionGateway } from './gateway.js';
 import type { MinerHub } from './hub.js';
 import type { Judge } from './judge.js';
-import {
-  completionOf,
-  completionOfNothing,
-  conclude,
-  endOf,
-  judgeAnswers,
-  type Conclusion,
-} from './outcome.js';
+import { completionOf, completionOfNothing, conclude, endOf, type Conclusion } from './outcome.js';
 import { recall, type Recorded } from './recall.js';
 import { persist } from './retry.js';
 import { TaskRun, type RunResult } from './task-run.js';
@@ -311,41 +305,16 @@ export class TaskService {
   }
 
   /** @returns `null` when the answers differ and no oracle could be reached in time. */
-  async #weigh(task: RanTask): Promise<TaskEvidence | null> {
-    const { taskId, bounds, result } = task;
-    const { requestCid } = task.recorded;
-    const { sessionId, policy, keyring } = this.#lease;
-    const request = {
-      sessionId,
-      taskId,
-      asked: policy.redundancy,
-      keyringCid: keyring?.cid ?? null,
-    };
-    const primary = result.primary ?? result.answers[0]?.miner;
-    if (primary === undefined) throw new EngineError('INVARIANT_BROKEN', { what: 'an answer' });
-    const answers = [...result.answers].sort(
-      (a, b) => Number(b.miner === primary) - Number(a.miner === primary),
-    );
+  async #weigh({ taskId, bounds, result, recorded }: RanTask): Promise<TaskEvidence | null> {
+    const task = { taskId, seed: bounds.seed, requestCid: recorded.requestCid, result };
+    const { judge, log } = this.#deps;
     try {
-      const verdict = await judgeAnswers(answers, request, (judged) =>
-        persist((signal) => this.#deps.judge(judged, signal), this.#pinning()),
+      return await gatherEvidence(task, this.#lease, (request) =>
+        persist((signal) => judge(request, signal), this.#pinning()),
       );
-      return {
-        version: 1,
-        sessionId,
-        taskId,
-        model: policy.model,
-        seed: bounds.seed,
-        requestCid,
-        ...(keyring === null ? {} : { keyringCid: keyring.cid }),
-        primary,
-        precommitments: answers.map((answer) => answer.precommitment),
-        commitments: answers.map((answer) => answer.commitment),
-        verdict,
-      };
     } catch (error) {
       if (this.#lost.signal.aborted) throw error;
-      this.#deps.log('error', 'task not judged', {
+      log('error', 'task not judged', {
         taskId,
         code: findEngineError(error)?.code ?? 'INTERNAL',
       });

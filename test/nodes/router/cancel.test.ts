@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import type { TaskRecord } from '../../../domain/lease.js';
+import { SessionLedger } from '../../../domain/ledger.js';
 import { FakeGateway, gate, SESSION, startWorld, until, type World } from './support.js';
 
 const KEY = { 'idempotency-key': 'k1' };
@@ -37,6 +38,23 @@ test('a task whose answer has not begun ends as cancelled, free, and its miners 
     },
   ]);
   await until(() => heard(world, 'cancel') === 2, 'the news');
+  // What the session's own ledger makes of it: all that was reserved is free again.
+  const ledger = new SessionLedger({
+    sessionId: SESSION,
+    policy: { ...world.lease.policy, redundancy: 2 },
+    depositedWei: 100_000n,
+    pricePerTokenWei: 1n,
+    feeBps: 100,
+    settlesFree: false,
+  });
+  const [task] = world.gateway.submitted.flat();
+  const [end] = world.gateway.ends;
+  assert.ok(task && end);
+  ledger.submit(task, 0);
+  assert.notEqual(ledger.budget(0n).reservedWei, '0');
+  ledger.complete(end);
+  const { freeWei, reservedWei, chargedWei } = ledger.budget(0n);
+  assert.deepEqual([freeWei, reservedWei, chargedWei], ['100000', '0', '0']);
 });
 
 test('after its first frame a task is under way, and is finished and billed', async (t) => {

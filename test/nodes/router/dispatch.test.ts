@@ -175,7 +175,8 @@ test('whatever was measured: everybody is asked once, the same way each time, fa
         }
         const order = one.order(name);
         assert.deepEqual(order, other.order(name));
-        assert.deepEqual(order.toSorted(), [0, 1, 2, 3, 4]);
+        assert.deepEqual(new Set(order), new Set([0, 1, 2, 3, 4]));
+        assert.equal(order.length, 5);
         const penalties = order.map((index) => one.track.penaltyOf(addressOf(index)));
         assert.deepEqual(
           penalties,
