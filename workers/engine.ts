@@ -10,6 +10,7 @@ import { createDatabaseActivities, type DatabaseActivityDeps } from '../activiti
 import { createInferenceActivities, type InferenceActivities } from '../activities/inference.js';
 import { createIpfsActivities } from '../activities/ipfs.js';
 import { createOracleActivities } from '../activities/oracles.js';
+import { createStepActivities } from '../activities/steps.js';
 import { merkleProof, merkleRoot, taskLeaf } from '../adapters/chain/merkle.js';
 import type { QueueChain } from '../adapters/chain/queue.js';
 import { getJson, putJson, type BlockStore } from '../adapters/ipfs/block-store.js';
@@ -94,6 +95,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
       activities: {
         ...createChainActivities({ ...deps, readJson: (cid, parse) => getJson(store, cid, parse) }),
         ...inferencesOf(deps),
+        ...createStepActivities({ ...deps, readJson: (cid, parse) => getJson(store, cid, parse) }),
       },
     }),
     ipfs: () => ({

@@ -8,6 +8,7 @@ import type { DatabaseActivities } from '../activities/database.js';
 import type { InferenceActivities } from '../activities/inference.js';
 import type { IpfsActivities } from '../activities/ipfs.js';
 import type { OracleActivities } from '../activities/oracles.js';
+import type { StepActivities } from '../activities/steps.js';
 import type { RetryPolicies, RetryPolicyConfig } from '../domain/config.js';
 import { TASK_QUEUES } from '../domain/ids.js';
 import type { RouterActivities } from '../domain/lease.js';
@@ -30,6 +31,14 @@ export function chainActivities(retries: RetryPolicies): ChainActivities {
 /** Requests of contracts are read and ended where the chain is reached. */
 export function inferenceActivities(retries: RetryPolicies): InferenceActivities {
   return proxyActivities<InferenceActivities>({
+    ...optionsOf(retries.chain),
+    taskQueue: TASK_QUEUES.chain,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  });
+}
+
+export function stepActivities(retries: RetryPolicies): StepActivities {
+  return proxyActivities<StepActivities>({
     ...optionsOf(retries.chain),
     taskQueue: TASK_QUEUES.chain,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,

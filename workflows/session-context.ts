@@ -4,7 +4,7 @@
  */
 import { upsertSearchAttributes } from '@temporalio/workflow';
 import type { RetryPolicies } from '../domain/config.js';
-import type { Address, Cid, SessionId } from '../domain/ids.js';
+import type { Address, Cid, SessionId, TaskId } from '../domain/ids.js';
 import { SessionLedger, type LedgerState } from '../domain/ledger.js';
 import type { KeyringRef } from '../domain/sealing.js';
 import type {
@@ -76,6 +76,8 @@ export class SessionContext {
   miners: readonly ReservedMiner[];
   keyring: KeyringRef | null;
   archive: readonly Cid[];
+  /** Tasks whose steps this run has put on chain. */
+  readonly stepped = new Set<TaskId>();
   /** Of its close; withdrawals are the ledger's. */
   refundedWei = 0n;
   failure: string | null = null;
@@ -125,7 +127,7 @@ export class SessionContext {
         depositedWei: BigInt(depositWei),
         pricePerTokenWei: BigInt(input.pricePerTokenWei),
         feeBps: input.feeBps,
-        settlesFree: inference !== undefined,
+        settlesFree: inference !== undefined || policy.settlement === 'stepwise',
       },
       carried?.ledger,
     );

@@ -17,6 +17,7 @@ import type { SettledTask } from '../domain/task.js';
 import { codeOf, OUTAGE_PAUSE, untilKnown } from './failure.js';
 import { tasksEndedSignal, tasksWantedSignal } from './messages.js';
 import type { SessionContext } from './session-context.js';
+import { recordSteps } from './session-steps.js';
 
 /** Ended tasks wait this long for company before they are reported to the settlement workflow. */
 const SETTLE_DELAY = '300ms';
@@ -48,6 +49,7 @@ export async function reportEnded(session: SessionContext): Promise<never> {
     await condition(() => unreported().length > 0);
     if (!isStepwise) await sleep(SETTLE_DELAY);
     const tasks = unreported();
+    await recordSteps(session, tasks);
     await report(session, tasks, isStepwise);
     for (const { taskId } of tasks) reported.add(taskId);
   }
@@ -65,6 +67,7 @@ export async function remindSettlement(
   atMostMs = REMINDER_MS,
 ): Promise<void> {
   const { ledger } = session;
+  await recordSteps(session, ledger.unsettled);
   await report(session, ledger.unsettled, true);
   await condition(() => ledger.unsettled.length === 0, Math.min(atMostMs, REMINDER_MS));
 }
