@@ -2,6 +2,7 @@
  * Workflows under test: a Temporal test server that skips time, and one worker a task queue with
  * the activities that a test gives it. Activities are our own ports, so fakes are fair here.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, type Duration, type Payload } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -117,6 +118,32 @@ export async function untilIdle(
     );
   };
   await untilTrue(env, isIdle, 'the workflow to be idle');
+}
+
+/** Waits, without skipping time, until no activity is under way and the workflow has heard of all that
+ * were: an update that arrives while an activity ends is lost by the server that skips time. */
+export async function untilQuiet(handle: WorkflowHandle): Promise<void> {
+  const deadline = Date.now() + UNTIL_TRUE_MS;
+  for (;;) {
+    const events = (await handle.fetchHistory()).events ?? [];
+    const count = (isOne: (event: (typeof events)[number]) => boolean) =>
+      events.filter(isOne).length;
+    const begun = count((event) => event.activityTaskScheduledEventAttributes != null);
+    const ended = count(
+      (event) =>
+        event.activityTaskCompletedEventAttributes != null ||
+        event.activityTaskFailedEventAttributes != null ||
+        event.activityTaskTimedOutEventAttributes != null ||
+        event.activityTaskCanceledEventAttributes != null,
+    );
+    const last = events.at(-1);
+    const isHeard =
+      last?.workflowTaskScheduledEventAttributes == null &&
+      last?.workflowTaskStartedEventAttributes == null;
+    if (begun === ended && isHeard) return;
+    if (Date.now() > deadline) throw new Error(`not quiet within ${UNTIL_TRUE_MS} ms`);
+    await delay(10);
+  }
 }
 
 /** Real time, not skipped. */

@@ -15,7 +15,13 @@ import {
   tasksSettledSignal,
 } from '../../workflows/messages.js';
 import type { SessionInput } from '../../workflows/session.js';
-import { RETRIES, startTimeSkipping, untilIdle, withWorkers } from '../support/workflows.js';
+import {
+  RETRIES,
+  startTimeSkipping,
+  untilIdle,
+  untilQuiet,
+  withWorkers,
+} from '../support/workflows.js';
 import {
   CHAIN,
   CLOSE,
@@ -68,6 +74,7 @@ test('session: charges a completed task, waits for its settlement, and refunds t
     const [accepted] = await handle.executeUpdate(submitTasksUpdate, {
       args: [{ tasks: [SUBMISSION] }],
     });
+    await untilQuiet(handle);
     assert.deepEqual(accepted, { taskId: TASK, ordinal: 0, ended: null });
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
     await handle.executeUpdate(closeSessionUpdate, CLOSE);
@@ -90,6 +97,7 @@ test('session: a task whose router is gone for good expires, and its reservation
     const handle = await start(input);
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    await untilQuiet(handle);
     return (await handle.result()) as SessionView;
   });
   assert.equal(view.state, 'Closed');
@@ -216,6 +224,7 @@ test('session: tells the settlement workflow of each charged task', async () => 
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    await untilQuiet(handle);
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
     await env.sleep('2s');
     const history = await settlement.fetchHistory();
@@ -244,6 +253,7 @@ test('session: a task that the committee disputes is not charged', async () => {
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    await untilQuiet(handle);
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
     await handle.signal(tasksSettledSignal, {
       taskIds: [TASK],
