@@ -2,6 +2,7 @@
 import { EngineError } from '../domain/errors.js';
 import type { SessionId } from '../domain/ids.js';
 import { readSecret } from '../adapters/seal/secret.js';
+import type { RecipientReader } from '../sdk/client.js';
 import { CortensorClient } from '../sdk/index.js';
 import { RouterHttp, type RouterOptions } from '../sdk/http.js';
 import { readView, SessionHandle } from '../sdk/session.js';
@@ -48,14 +49,19 @@ function routerUrl({ router, config }: RouterValues): string {
   return `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${port}`;
 }
 
-/** A client with the user's age identity, where one is given. */
+/** A client with the user's age identity, where one is given.
+ * @param registry - holds the router to what the chain says of miners and oracles. */
 export async function openClient(
   values: RouterValues & { readonly identity: string | undefined },
+  registry: RecipientReader | null = null,
 ): Promise<CortensorClient> {
   const { identity } = values;
   const pair = identity === undefined ? undefined : await openIdentity(identity);
-  const options = await routerOptions(values);
-  return new CortensorClient({ ...options, ...(pair && { identity: pair.identity }) });
+  return new CortensorClient({
+    ...(await routerOptions(values)),
+    ...(pair && { identity: pair.identity }),
+    ...(registry && { registry }),
+  });
 }
 
 /** A session to ask and to read: with its keys where the client seals.

@@ -1,7 +1,10 @@
 /** The `cortensor` command as its callers see it: arguments in, code and streams out. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { dispatch } from '../../cli/command.js';
 import { PROJECT_COMMAND } from '../../cli/project.js';
+import { COMMANDS } from '../../cli/table.js';
+import { written } from './written.js';
 
 export interface Outcome {
   readonly code: number;
@@ -23,13 +26,11 @@ export function cortensor(args: readonly string[], env: NodeJS.ProcessEnv = {}):
   });
 }
 
-/** Runs the command with `--json` and reads its answer.
- * @throws AssertionError — it did not end with the code that is expected. */
-export async function cortensorJson<T>(
-  args: readonly string[],
-  options: { readonly env?: NodeJS.ProcessEnv; readonly code?: number } = {},
-): Promise<T> {
-  const { code, stdout, errors } = await cortensor([...args, '--json'], options.env);
-  assert.equal(code, options.code ?? 0, `cortensor ${args.join(' ')}: ${errors.join('\n')}`);
-  return JSON.parse(stdout) as T;
+/** Runs the command with `--json` in this process, which saves loading it anew, and reads its answer.
+ * @throws EngineError — as the command does. @throws AssertionError — it did not end with 0. */
+export async function cortensorJson<T>(args: readonly string[]): Promise<T> {
+  const text = await written(async () => {
+    assert.equal(await dispatch(COMMANDS, [], [...args, '--json']), 0, args.join(' '));
+  });
+  return JSON.parse(text) as T;
 }

@@ -23,7 +23,7 @@ router: { port: 0 }
 settlement: { maxTasks: 1000, maxAge: 1h }
 models: [{ name: scripted, pricePerTokenWei: '1000000000000' }]
 `;
-const EXIT_SECONDS = 2;
+const EXIT_SECONDS = 3_600;
 const GAS = toQuantity(10n ** 18n);
 
 let data: string;
@@ -85,6 +85,9 @@ function tokens(text: string): string {
   return parseTokens(text).toString();
 }
 
+/** The session of the first test, which is closed. */
+let settledSession: string;
+
 interface Opened {
   readonly sessionId: string;
   readonly view: SessionView;
@@ -108,6 +111,7 @@ test('an owner opens a session, asks, pays in and out, closes it, and has the ta
     ...[...keyOf('user'), ...router],
   ]);
   const { sessionId } = opened;
+  settledSession = sessionId;
   assert.equal(opened.view.state, 'Open');
   assert.equal(digestOf(opened.view.policyCid ?? ''), policyHash);
 
@@ -170,13 +174,13 @@ test('a miner withdraws what it has earned, once', async () => {
   assert.deepEqual([second.withdrawnWei, second.transaction], ['0', null]);
 });
 
-test('an operator deploys what is there already, and schedules epochs', async () => {
+test('an operator deploys what is there already, schedules epochs, onboards and exports', async () => {
   const { service } = network.config.layers;
   const settled = await cortensorJson<{ status: string }>(['settlement', 'show', ...config]);
   assert.equal(settled.status, 'RUNNING');
   const deployed = await cortensorJson<{ layers: { service: { contracts: object } } }>([
     ...['deploy', '--layer', 'service', '--minimum-stake', '1000', ...config],
-    ...['--exit-delay', `${EXIT_SECONDS}s`],
+    ...['--exit-delay', '1h'],
   ]);
   assert.deepEqual(deployed.layers.service.contracts, service.contracts);
   const other = await cortensor(['deploy', '--layer', 'service', ...config]);
@@ -185,6 +189,23 @@ test('an operator deploys what is there already, and schedules epochs', async ()
   await cortensorJson(['schedule', 'update', ...config]);
   const paused = await cortensorJson<{ paused: boolean }>(['schedule', 'pause', ...config]);
   assert.equal(paused.paused, true);
+
+  const who = (name: string) => [...keyOf(name), '--identity', `file:${keyFile(`${name}.age`)}`];
+  const user = await cortensorJson<{ level: string }>([
+    ...['onboard', 'user', '--level', 'sealed', ...who('user-2'), ...config],
+  ]);
+  assert.equal(user.level, 'sealed');
+  const miner = await cortensorJson<{ status: string }>([
+    ...['onboard', 'miner', ...who('scripted-1'), ...config],
+  ]);
+  assert.equal(miner.status, 'Active');
+
+  const exported = await cortensorJson<{ receipt: { rows: { task: number } } }>([
+    ...['export', 'start', settledSession, 'user', '--wait', ...config],
+  ]);
+  assert.equal(exported.receipt.rows.task, 2);
+  const status = await cortensorJson(['export', 'status', settledSession, 'user', ...config]);
+  assert.deepEqual(status, exported);
 });
 
 test('a miner claims its work, and an owner exits, with routers and workers gone', async () => {
@@ -193,7 +214,7 @@ test('a miner claims its work, and an owner exits, with routers and workers gone
   const identity = ['--identity', `file:${keyFile('user-2.age')}`];
   const open = [
     ...['session', 'open', '--policy', policy, '--deposit', '3', '--save', saved],
-    ...[...keyOf('user-2'), ...identity, ...router],
+    ...[...keyOf('user-2'), ...identity, ...router, ...config],
   ];
   const { sessionId } = await cortensorJson<Opened>(open);
   assert.equal((await cortensorJson<Opened>(open)).sessionId, sessionId, 'again: the same session');
@@ -239,8 +260,11 @@ test('a miner claims its work, and an owner exits, with routers and workers gone
   const foreign = await cortensor([...asks, ...keyOf('user')]);
   assert.equal(foreign.code, 2);
   assert.match(foreign.errors[0] ?? '', /SIGNATURE_INVALID.*owner/);
+  const waiting = await cortensorJson<{ status: string }>([...asks, ...keyOf('user-2')]);
+  assert.equal(waiting.status, 'Exiting');
+  await network.service.send('evm_increaseTime', [EXIT_SECONDS]);
   const exit = await cortensorJson<{ status: string; refundedWei: string; chargedWei: string }>([
-    ...[...asks, '--wait', ...keyOf('user-2')],
+    ...[...asks, ...keyOf('user-2')],
   ]);
   assert.equal(exit.status, 'Closed');
   assert.equal(exit.chargedWei, task.chargeWei);

@@ -10,6 +10,7 @@ import { defineCommand } from '../../command.js';
 import { Display } from '../../display.js';
 import { IDENTITY_OPTION, KEY_OPTION, openSigner } from '../../keys.js';
 import { readPolicyFile } from '../../policy-file.js';
+import { openRegistry } from '../../registry.js';
 import { openClient, ROUTER_OPTIONS } from '../../router-access.js';
 import { readSavedSession, writeSavedSession, type SavedSession } from '../../saved-session.js';
 import { viewLines } from '../../session-view.js';
@@ -20,7 +21,8 @@ export const sessionOpen = defineCommand({
   about: `Opens a session: its owner signs the opening and a permit for the deposit, and needs no gas. With --save
 the session's reference and keys are in the file before anything is sent, so that the same command,
 repeated after a crash, goes on with the same session; at sealed levels there is no other way to read
-the answers later.`,
+the answers later. There a configuration with the onboarding layer holds the router to the chain: keys
+are wrapped for nobody who is not registered.`,
   args: [],
   options: {
     policy: { value: 'FILE', about: 'its policy, YAML or JSON', isRequired: true },
@@ -41,23 +43,25 @@ the answers later.`,
       });
     }
     const signer = await openSigner(values.key);
-    const client = await openClient(values);
-    const owner = signer.address as Address;
-    const saved = await save(client, values.save, owner, policy);
-    const handle = await new Display().step('open the session', () =>
-      client.openSession({
-        signer,
-        policy,
-        depositWei,
-        clientReference: saved.clientReference,
-        prepared: saved.session,
-      }),
-    );
-    const view = await handle.view();
-    return {
-      lines: viewLines(view),
-      json: { sessionId: handle.id, clientReference: saved.clientReference, view },
-    };
+    const display = new Display();
+    const registry = isClientSealed(policy.level) ? openRegistry(values.config) : null;
+    if (isClientSealed(policy.level) && registry === null) {
+      display.line(
+        'The router is believed about who may read; --config with the onboarding layer checks it.',
+      );
+    }
+    try {
+      const client = await openClient(values, registry);
+      const saved = await save(client, values.save, signer.address as Address, policy);
+      const { clientReference, session: prepared } = saved;
+      const handle = await display.step('open the session', () =>
+        client.openSession({ signer, policy, depositWei, clientReference, prepared }),
+      );
+      const view = await handle.view();
+      return { lines: viewLines(view), json: { sessionId: handle.id, clientReference, view } };
+    } finally {
+      registry?.close();
+    }
   },
 });
 
