@@ -4,12 +4,13 @@ pragma solidity 0.8.37;
 import {ISessionPayment, MinerPayment, SessionCharge} from "../src/service/ISessionPayment.sol";
 import {IHealthLedger} from "../src/health/IHealthLedger.sol";
 import {SessionId} from "../src/service/SessionId.sol";
-import {World} from "./World.sol";
+import {PriceCommentator} from "../src/example/PriceCommentator.sol";
+import {ServiceWorld} from "./ServiceWorld.sol";
 
-/// @dev What the two batched transactions cost, in full: each runs as a transaction of its own, with
+/// @dev What the batched transactions cost, and those of a session, in full: each runs as a transaction of its own, with
 /// its base cost, its calldata and cold storage; where the calldata floor of EIP-7623 is higher, that
 /// counts. Figures are in snapshots/, so that a change of cost shows as a diff.
-contract GasTest is World {
+contract GasTest is ServiceWorld {
     uint256 private constant SESSIONS = 10;
     uint256 private constant MINERS = 10;
     uint256 private constant MINERS_A_TASK = 3;
@@ -96,6 +97,77 @@ contract GasTest is World {
                 ISessionPayment.settle, (batchId, root, charges, payments, fee, signatures)
             )
         );
+    }
+
+    /// @dev What a session costs beside its tasks: each figure is a transaction of its own, on
+    /// balances that are not zero.
+    /// forge-config: default.isolate = true
+    function test_session_gas() public {
+        SessionId id = openSession(1, "warm", 100 ether);
+        token.mint(vm.addr(2), 1e6 ether);
+
+        bytes memory signature = signOpening(1, "measured", 100 ether);
+        (uint8 v, bytes32 r, bytes32 s) = signPermit(1, address(payment), 100 ether);
+        bytes memory call = abi.encodeCall(
+            manager.openSession,
+            (
+                vm.addr(1),
+                "measured",
+                keccak256("policy"),
+                100 ether,
+                signature,
+                NO_DEADLINE,
+                v,
+                r,
+                s
+            )
+        );
+        measure(address(manager), call, "openSession");
+
+        signature = signDeposit(2, id, 1 ether, "deposit");
+        (v, r, s) = signPermit(2, address(payment), 1 ether);
+        call = abi.encodeCall(
+            payment.depositFor,
+            (id, vm.addr(2), 1 ether, "deposit", signature, NO_DEADLINE, v, r, s)
+        );
+        measure(address(payment), call, "depositFor");
+
+        (bytes memory mine, bytes[] memory theirs) = withdrawing(1, id, 1 ether, "back");
+        call = abi.encodeCall(payment.withdrawDeposit, (id, 1 ether, "back", mine, theirs));
+        measure(address(payment), call, "withdrawDeposit");
+
+        call = abi.encodeCall(
+            manager.changePolicy, (id, keccak256("new"), 0, signPolicy(1, id, keccak256("new"), 0))
+        );
+        measure(address(manager), call, "changePolicy");
+        call = abi.encodeCall(payment.closeSession, (id, 0, closing(id, 0)));
+        measure(address(payment), call, "closeSession");
+    }
+
+    /// @dev A contract's request, from the asking to the callback of the example.
+    /// forge-config: default.isolate = true
+    function test_request_gas() public {
+        PriceCommentator dapp = new PriceCommentator(queue, keccak256("policy"));
+        token.mint(address(dapp), 1e6 ether);
+        settleRequest("warm", dapp.ask("ETH/USD", 1, 1 ether), COMPLETED, 1e15, FEE_TREASURY);
+
+        SessionId id = manager.sessionIdOf(address(dapp), bytes32(uint256(2)));
+        measure(
+            address(dapp), abi.encodeCall(dapp.ask, ("ETH/USD", 3_200, 1 ether)), "requestInference"
+        );
+        settleRequest("batch", id, COMPLETED, 1e15, FEE_TREASURY);
+        measure(address(queue), fulfilment("batch", id, COMPLETED, 1e15), "fulfil");
+        dapp.ask("ETH/USD", 1, 1 ether);
+        id = manager.sessionIdOf(address(dapp), bytes32(uint256(3)));
+        vm.warp(block.timestamp + 1 days);
+        measure(address(queue), abi.encodeCall(queue.expire, (id)), "expire");
+    }
+
+    function measure(address target, bytes memory data, string memory name) private {
+        (bool hasPassed,) = target.call(data);
+        uint256 cost = costOf(data);
+        vm.assertTrue(hasPassed, name);
+        vm.snapshotValue("session", name, cost);
     }
 
     function measureReport(uint256 miners, string memory name) private returns (uint256 each) {
