@@ -82,7 +82,7 @@ export const router: Command = {
     });
     const workers = await startRouterWorkers({ config, routerId, activities: running.activities });
     return await runUntilSignal(async () => {
-      running.drain();
+      await running.drain();
       await workers.stop();
       await running.close();
       await temporal.close();

@@ -20,6 +20,9 @@ import { Sessions } from './sessions.js';
 /** Answers that are still being written when a router closes get so long. */
 const CLOSE_MS = 500;
 
+/** From the door to a task; a session that is given up before takes none. */
+const ADMITTED_MS = 1_000;
+
 export interface RouterDeps {
   /** Names the router to miners, and its task queue (`routerQueue`). */
   readonly routerId: string;
@@ -101,10 +104,12 @@ export interface RunningRouter extends Router {
   /** `http://host:port`, with the port that was bound. */
   readonly url: string;
   /** Tells everyone that it is being stopped: it is not ready, new work gets ROUTER_DRAINING, and
-   * connections end with their answers. What is under way goes on. */
-  drain(): void;
+   * connections end with their answers. What is under way goes on.
+   * @returns a promise that resolves when nobody who was let in is likely to be at the door still,
+   *   a second at most. */
+  drain(): Promise<void>;
   /** Drains, gives what is under way until the deadline, then closes everything. Stop the Temporal
-   * worker first: leases are handed over by its shutdown. */
+   * worker between the two: leases are handed over by its shutdown. */
   close(drainMs?: number): Promise<void>;
 }
 
@@ -121,18 +126,19 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
   return {
     ...router,
     url: `http://${host}:${port}`,
-    drain() {
+    async drain() {
       gate.drain();
       deps.log('info', 'router draining', { routerId: deps.routerId, requests: gate.inside });
+      await gate.empty(ADMITTED_MS);
     },
     async close(drainMs = DRAIN_MS) {
       gate.drain();
-      // Answers end with their tasks, and their tasks with the release; it listens until then, so
-      // that who comes now is told to go elsewhere.
-      await Promise.all([
-        gate.empty(drainMs),
-        ...router.sessions.all().map((held) => router.sessions.release(held, drainMs)),
-      ]);
+      // It listens until all have their answers, so that who comes now is told to go elsewhere. The
+      // sessions are given up last: who was let in finds them there.
+      await gate.empty(drainMs);
+      await Promise.all(
+        router.sessions.all().map((held) => router.sessions.release(held, drainMs)),
+      );
       const stopped = new Promise<void>((resolve) => server.close(() => resolve()));
       router.hub.close();
       server.closeIdleConnections();
