@@ -134,6 +134,12 @@ const wrong: readonly [what: string, argv: () => string[], code: ErrorCode, word
     /session open --save/,
   ],
   ['an empty prompt', () => ['session', 'ask', '5', ' '], 'PROMPT_INVALID', /text/],
+  [
+    'a count that is none',
+    () => ['task', 'list', '--session', '5', '--limit', '0'],
+    'USAGE',
+    /--limit/,
+  ],
   ['a task that is none', () => ['task', 'show', '0x12', '--session', '5'], 'USAGE', /TASK/],
 ];
 
