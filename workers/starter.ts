@@ -36,6 +36,10 @@ const PROBE_DEADLINE_MS = 60_000;
 /** Questions a miner and epoch. */
 const PROBES = { poi: 2, pouw: 3 } as const;
 
+/** A worker that is killed holds the workflow tasks that it had begun for as long as this, instead of
+ * Temporal's ten seconds. A replay of the longest history takes a fraction of it. */
+const WORKFLOW_TASK_TIMEOUT = '4s';
+
 export interface Starter {
   /** @throws MODEL_UNKNOWN, POLICY_INVALID, SESSION_UNFUNDED — nothing was started.
    * @param ownerRecipient - the owner's age recipient, where it is registered. */
@@ -74,6 +78,7 @@ export function createStarter(deps: {
         taskQueue: TASK_QUEUES.workflows,
         workflowIdConflictPolicy: 'USE_EXISTING',
         workflowIdReusePolicy,
+        workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT,
       })) as WorkflowHandle<W>;
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;

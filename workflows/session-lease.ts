@@ -46,6 +46,7 @@ export class SessionLease {
     let pauseMs = LEASE_PAUSE_MS;
     for (;;) {
       await condition(() => this.#claimant !== null || isOrphaned());
+      await calm();
       const holder = this.#claimant ?? TASK_QUEUES.routers;
       this.#holder = holder;
       this.#claimant = null;
@@ -108,4 +109,18 @@ export class SessionLease {
       openTasks: ledger.openTasks,
     };
   }
+}
+
+/**
+ * Lets all that was set off so far come to rest. Claims that wait while a lease is lost may reach a
+ * worker together with that loss or just after it, and a replay sees them together: the next lease must
+ * begin after their answers in both, or the history cannot be replayed.
+ */
+async function calm(): Promise<void> {
+  let isSecondLook = false;
+  await condition(() => {
+    const isCalm = isSecondLook;
+    isSecondLook = true;
+    return isCalm;
+  });
 }

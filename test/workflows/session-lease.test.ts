@@ -199,3 +199,30 @@ test('session: open tasks whose router lost its lease go to any other router', a
     await handle.result();
   });
 });
+
+test('session: answers claims that came together before the lease begins, as every replay does', async () => {
+  const { fakes, lease } = routers();
+  const sessions = network().fakes;
+  const handle = await withWorkers(env, sessions, async () => {
+    const started = await start(sessionInput());
+    await started.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    return started;
+  });
+  // No worker runs: both wait for the next one, which gets them in one task.
+  const claims = ['router:a', 'router:b'].map((queue) =>
+    handle.executeUpdate(claimLeaseUpdate, { args: [queue] }),
+  );
+  await withWorkers(env, { ...sessions, ...fakes }, async () => {
+    await Promise.all(claims);
+    const { end } = await lease(1);
+    const { events } = await handle.fetchHistory();
+    const steps = (events ?? []).flatMap((event) => {
+      if (event.workflowExecutionUpdateCompletedEventAttributes) return ['answered'];
+      return event.activityTaskScheduledEventAttributes?.activityType?.name ?? [];
+    });
+    assert.deepEqual(steps.slice(-3), ['answered', 'answered', 'holdLease']);
+    end();
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
+    await handle.result();
+  });
+});
