@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { PROJECT_FOLDER } from '../../../cli/project.js';
+import { API_SCOPES } from '../../../domain/config.js';
 import { ERRORS, isErrorCode } from '../../../domain/errors.js';
 import type { SessionView } from '../../../domain/session.js';
 import { operationsOf, type Operation } from '../../../nodes/router/openapi/operations.js';
@@ -43,6 +47,23 @@ test('the document has every route of the app, and the app every route of the do
     Object.values(path).map(({ operationId }) => operationId),
   );
   assert.equal(new Set(ids).size, ids.length);
+});
+
+test('the table of routes in the README is that of the document, but for files of the page', () => {
+  const readme = readFileSync(join(PROJECT_FOLDER, 'README.md'), 'utf8');
+  const listed = [...readme.matchAll(/^\| `(GET|POST|PUT) ([^`]+)` \| (.+) \|$/gm)];
+  const operations = operationsOf({ maxBodyBytes: 1 }).filter(({ path }) => path !== '/docs/:file');
+  assert.deepEqual(
+    listed.map(([, method, path, summary]) => [method, path, summary]),
+    operations.map(({ method, path, summary }) => [method.toUpperCase(), path, summary]),
+  );
+});
+
+test('the table of scopes in the operations is that of the code', () => {
+  const page = readFileSync(join(PROJECT_FOLDER, 'docs', 'operations.md'), 'utf8');
+  const table = page.split('| scope | allows |')[1]?.split('\n\n')[0] ?? '';
+  const listed = [...table.matchAll(/^\| `([^`]+)` \|/gm)].map(([, scope]) => scope);
+  assert.deepEqual(listed, API_SCOPES);
 });
 
 test('what the document says is open needs no key, and everything else does', async (t) => {
