@@ -7,7 +7,8 @@ import type { AppDeps, RouterApp } from '../app.js';
 import { openApiDocument } from './document.js';
 import { operationsOf } from './operations.js';
 
-const ASSETS = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+const require = createRequire(import.meta.url);
+const ASSETS = dirname(require.resolve('swagger-ui-dist/package.json'));
 
 const PAGE = `<!doctype html>
 <html lang="en">

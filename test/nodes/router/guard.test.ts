@@ -170,7 +170,7 @@ test('beyond its places a router lets some wait, and sends the rest away at once
   held.open();
   await (await running).text();
   const answers = await Promise.all(others);
-  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 503]);
+  assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200, 503]));
   await until(() => world.router.guard.gate.inside === 0, 'the end');
 });
 
