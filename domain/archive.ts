@@ -30,6 +30,24 @@ export function parseArchivePage(value: unknown): ArchivePage {
   return page as ArchivePage;
 }
 
+/** Tasks that a session's workflow answers with at a time: at nine miners a task, a third of what
+ * Temporal carries. */
+export const TASKS_A_PAGE = 500;
+
+/** All tasks that a session's workflow still holds, by ordinal.
+ * @param query - asks it for those from an ordinal on.
+ * @throws as `query`. */
+export async function readTasks(
+  query: (from: number) => Promise<readonly TaskRecord[]>,
+): Promise<TaskRecord[]> {
+  const found: TaskRecord[] = [];
+  for (let from = 0; ; from = (found.at(-1)?.ordinal ?? 0) + 1) {
+    const page = await query(from);
+    found.push(...page);
+    if (page.length < TASKS_A_PAGE) return found;
+  }
+}
+
 /** All tasks of a session, by ordinal: what its workflow knows, and what lies in its archive.
  * @param recent - the answer of the workflow's query, asked for before `pages`: a task that moves
  *   meanwhile is then in both.

@@ -37,7 +37,7 @@ export const ERRORS = {
   SIGNATURE_INVALID: entry(401, 'caller', 'the signature is not valid'),
   SESSION_NOT_FOUND: entry(404, 'caller', 'the session does not exist'),
   SESSION_NOT_OPEN: entry(409, 'caller', 'the session does not take requests in its state'),
-  SESSION_BUSY: entry(503, 'caller', 'the policy of the session is being changed', true),
+  SESSION_BUSY: entry(503, 'caller', 'the session takes no new requests for a moment', true),
   SESSION_SEALED: entry(
     409,
     'caller',

@@ -9,9 +9,10 @@
 import { ARCHIVE_PAGE_TASKS } from './archive.js';
 import { chargeOf } from './charge.js';
 import type { ErrorCode } from './errors.js';
-import type { Cid, Hex, SessionId, TaskId } from './ids.js';
+import type { Hex, SessionId, TaskId } from './ids.js';
 import type { CompleteAnswer, OpenTask, SubmitAnswer, TaskRecord } from './lease.js';
 import type { WeiString } from './money.js';
+import { packEntries, unpackEntries, type EndedEntry, type PackedEntries } from './packed-tasks.js';
 import { maxChargeWei, type SessionBudget, type SessionPolicy } from './session.js';
 import type { SettlementReport } from './settlement.js';
 import type { SettledTask, TaskCompletion, TaskOutcome, TaskSubmission } from './task.js';
@@ -25,12 +26,9 @@ interface OpenEntry extends OpenTask {
   readonly acceptedAtMs: number;
 }
 
-interface EndedEntry extends SettledTask {
-  readonly usage: TaskCompletion['usage'];
-  readonly settlement: 'none' | 'pending' | 'settled' | 'disputed';
-  readonly settlementTx: Hex | null;
-  readonly batchCid: Cid | null;
-}
+/** Tasks that are open, not settled, or not archived yet, at most: more than a run can hand to the
+ * next in one message. Beyond, the session takes no new ones until settlement has caught up. */
+const MAX_HELD_TASKS = 2_500;
 
 /** A withdrawal by its reference: on its way, or on chain. */
 export interface Withdrawal {
@@ -52,7 +50,7 @@ export interface LedgerState {
   readonly withdrawnWei: WeiString;
   readonly withdrawals: readonly Withdrawal[];
   readonly open: readonly OpenEntry[];
-  readonly ended: readonly EndedEntry[];
+  readonly ended: PackedEntries;
 }
 
 export interface LedgerTerms {
@@ -103,7 +101,7 @@ export class SessionLedger {
       this.#open.set(entry.taskId, entry);
       this.#reservedWei += BigInt(entry.reservedWei);
     }
-    for (const entry of carried.ended) this.#ended.set(entry.taskId, entry);
+    for (const entry of unpackEntries(carried.ended)) this.#ended.set(entry.taskId, entry);
   }
 
   /** Accepts a task and reserves its worst case; a known task answers as it did before. */
@@ -114,7 +112,8 @@ export class SessionLedger {
       if (known.requestCid !== task.requestCid) return refusal(taskId, 'IDEMPOTENCY_CONFLICT');
       return { taskId, ordinal: known.ordinal, ended: this.#ended.get(taskId)?.outcome ?? null };
     }
-    if (this.isPaused) return refusal(taskId, 'SESSION_BUSY');
+    const isFull = this.#open.size + this.#ended.size >= MAX_HELD_TASKS;
+    if (this.isPaused || isFull) return refusal(taskId, 'SESSION_BUSY');
     const { pricePerTokenWei, feeBps } = this.#terms;
     const policy = this.#policy;
     if (task.model !== policy.model) return refusal(taskId, 'MODEL_UNKNOWN');
@@ -359,11 +358,13 @@ export class SessionLedger {
     };
   }
 
-  /** Records of the tasks that are still known, by ordinal. */
-  records(): TaskRecord[] {
+  /** Records of the tasks that are still known, by ordinal.
+   * @param from - the least ordinal. */
+  records(from = 0): TaskRecord[] {
     return [...this.#open.keys(), ...this.#ended.keys()]
       .map((taskId) => this.record(taskId))
       .filter((record) => record !== null)
+      .filter((record) => record.ordinal >= from)
       .sort((a, b) => a.ordinal - b.ordinal);
   }
 
@@ -377,7 +378,7 @@ export class SessionLedger {
       withdrawnWei: this.#withdrawnWei.toString(),
       withdrawals: [...this.#withdrawals.values()],
       open: [...this.#open.values()],
-      ended: [...this.#ended.values()],
+      ended: packEntries([...this.#ended.values()]),
     };
   }
 

@@ -2,9 +2,9 @@
  * Settled tasks in few bytes, for what one run of a workflow hands to the next: names that many tasks
  * share are written once. A task of nine miners takes 500 bytes in place of 1,400.
  */
-import type { Address, Cid, SessionId, TaskId } from './ids.js';
+import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { WeiString } from './money.js';
-import { TASK_OUTCOMES, type SettledTask } from './task.js';
+import { TASK_OUTCOMES, type SettledTask, type TokenUsage } from './task.js';
 
 type PackedTask = readonly [
   session: number,
@@ -23,6 +23,57 @@ export interface PackedTasks {
   readonly sessions: readonly SessionId[];
   readonly miners: readonly Address[];
   readonly tasks: readonly PackedTask[];
+}
+
+const SETTLEMENTS = ['none', 'pending', 'settled', 'disputed'] as const;
+
+/** An ended task as its session's ledger keeps it. */
+export interface EndedEntry extends SettledTask {
+  readonly usage: TokenUsage;
+  readonly settlement: (typeof SETTLEMENTS)[number];
+  readonly settlementTx: Hex | null;
+  readonly batchCid: Cid | null;
+}
+
+export interface PackedEntries {
+  readonly tasks: PackedTasks;
+  /** Transaction and batch, each pair once. */
+  readonly settledIn: readonly (readonly [Hex | null, Cid | null])[];
+  readonly ends: readonly (readonly [
+    promptTokens: number,
+    completionTokens: number,
+    settlement: number,
+    settledIn: number,
+  ])[];
+}
+
+/** Packs a ledger's entries; their order stays. */
+export function packEntries(entries: readonly EndedEntry[]): PackedEntries {
+  const settledIn = new Map<string, number>();
+  const places: (readonly [Hex | null, Cid | null])[] = [];
+  const ends = entries.map(({ usage, settlement, settlementTx, batchCid }) => {
+    const place = indexOf(settledIn, `${settlementTx ?? ''}|${batchCid ?? ''}`);
+    places[place] = [settlementTx, batchCid];
+    const { promptTokens, completionTokens } = usage;
+    return [promptTokens, completionTokens, SETTLEMENTS.indexOf(settlement), place] as const;
+  });
+  return { tasks: packTasks(entries), settledIn: places, ends };
+}
+
+/** Unpacks what `packEntries` made. */
+export function unpackEntries({ tasks, settledIn, ends }: PackedEntries): EndedEntry[] {
+  return unpackTasks(tasks).map((task, i) => {
+    const [promptTokens = 0, completionTokens = 0, settlement = 0, place = 0] = ends[i] ?? [];
+    const [settlementTx, batchCid] = settledIn[place] ?? [null, null];
+    const usage = { promptTokens, completionTokens };
+    return {
+      ...task,
+      usage,
+      settlement: SETTLEMENTS[settlement] ?? 'none',
+      settlementTx,
+      batchCid,
+    };
+  });
 }
 
 /** Packs tasks; their order stays. */

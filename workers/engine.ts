@@ -20,6 +20,7 @@ import { createKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
 import { seedOf, taskIdOf } from '../adapters/seal/task-id.js';
 import { dataConverter } from '../adapters/temporal/connect.js';
 import { connectWorker } from '../adapters/temporal/connect-worker.js';
+import { readTasks } from '../domain/archive.js';
 import type { EngineConfig, WorkerTuning } from '../domain/config.js';
 import { TASK_QUEUES, type Cid, type TaskQueueName } from '../domain/ids.js';
 import type { SettledTask } from '../domain/task.js';
@@ -116,7 +117,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
           return {
             view: await session.query(sessionQuery),
             // First the tasks, then the archive: what moves meanwhile is in both.
-            tasks: await session.query(tasksQuery),
+            tasks: await readTasks((from) => session.query(tasksQuery, from)),
             archive: await session.query(archiveQuery),
           };
         },

@@ -91,7 +91,8 @@ export const awaitStateUpdate = defineUpdate<SessionView, [until: SessionView['s
 
 export const sessionQuery = defineQuery<SessionView>('session');
 export const taskQuery = defineQuery<TaskRecord | null, [TaskId]>('task');
-export const tasksQuery = defineQuery<readonly TaskRecord[]>('tasks');
+/** Tasks by ordinal, from the given one on, at most `TASKS_A_PAGE`: read it with `readTasks`. */
+export const tasksQuery = defineQuery<readonly TaskRecord[], [from?: number]>('tasks');
 /** Pages of the session's archive, oldest first: tasks that `task` and `tasks` no longer know. */
 export const archiveQuery = defineQuery<readonly Cid[]>('archive');
 

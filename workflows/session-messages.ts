@@ -1,5 +1,6 @@
 /** The messages that a session takes: who may send what, and when, is decided here. */
 import { ApplicationFailure, condition, setHandler } from '@temporalio/workflow';
+import { TASKS_A_PAGE } from '../domain/archive.js';
 import { EngineError } from '../domain/errors.js';
 import type { TaskBatch } from '../domain/lease.js';
 import { parseWei } from '../domain/money.js';
@@ -48,7 +49,7 @@ export function handleMessages(session: SessionContext, lease: SessionLease): vo
 
   setHandler(sessionQuery, () => session.view());
   setHandler(taskQuery, (taskId) => ledger.record(taskId));
-  setHandler(tasksQuery, () => ledger.records());
+  setHandler(tasksQuery, (from) => ledger.records(from).slice(0, TASKS_A_PAGE));
   setHandler(archiveQuery, () => session.archive);
   setHandler(awaitStateUpdate, async (until) => {
     await condition(() => hasReached(session.state, until), '20s');

@@ -17,6 +17,7 @@ import {
   isErrorCode,
   type ErrorDetails,
 } from '../../domain/errors.js';
+import { readTasks } from '../../domain/archive.js';
 import { workflowIds, type Cid, type SessionId, type TaskId } from '../../domain/ids.js';
 import type { CompleteAnswer, SubmitAnswer, TaskRecord } from '../../domain/lease.js';
 import type { KeyringRef } from '../../domain/sealing.js';
@@ -204,7 +205,8 @@ export function openSessionGateway(deps: {
       ),
     task: (sessionId, taskId) =>
       call(sessionId, QUERY_MS, (handle) => handle.query(taskQuery, taskId)),
-    tasks: (sessionId) => call(sessionId, QUERY_MS, (handle) => handle.query(tasksQuery)),
+    tasks: (sessionId) =>
+      readTasks((from) => call(sessionId, QUERY_MS, (handle) => handle.query(tasksQuery, from))),
     archive: (sessionId) => call(sessionId, QUERY_MS, (handle) => handle.query(archiveQuery)),
   };
 }
