@@ -26,6 +26,8 @@ export interface CommitteeChain {
   /** Sends a write through the outbox and waits until it is final.
    * @returns gas of its receipt: base cost, calldata, execution and refunds. */
   execute(write: Write): Promise<number>;
+  /** Deploys a contract that is none of the layer's. */
+  deploy(data: Hex): Promise<Address>;
   /** Signatures of a quorum, by ascending signer. */
   approve(type: MessageType, contract: Address, value: MessageValue): Promise<Hex[]>;
 }
@@ -70,6 +72,12 @@ export async function startCommitteeChain(
       const receipt = await provider.getTransactionReceipt(hash);
       if (receipt === null) throw new Error(`no receipt of ${hash}`);
       return Number(receipt.gasUsed);
+    },
+    async deploy(data) {
+      const intent = { key: `bench-${sent++}`, layer, to: null, data };
+      const { contractAddress } = await outbox.execute(intent);
+      if (contractAddress === null) throw new Error('a deployment left no contract');
+      return contractAddress;
     },
     async approve(type, contract, value) {
       const signers = ORACLES.slice(0, QUORUM).sort((a, b) =>
