@@ -95,7 +95,7 @@ contract Handler is ServiceHandler {
     }
 
     /// @dev The actions above and those on the service layer; `setUp` and the views are none.
-    function actions() external view returns (bytes4[] memory list) {
+    function actions() external pure returns (bytes4[] memory list) {
         bytes4[] memory service = serviceActions();
         bytes4[9] memory own = [
             this.registerNode.selector,
