@@ -1,11 +1,16 @@
 /** The driver's users: what they have opened, asked and been promised. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createIdentity } from '../../../adapters/seal/identity.js';
 import type { Account, WholeNetwork } from '../../../bench/network/whole-network.js';
+import { findEngineError } from '../../../domain/errors.js';
 import type { Hex, SessionId, TaskId } from '../../../domain/ids.js';
 import type { PolicyInput } from '../../../domain/session.js';
 import type { TaskOutcome } from '../../../domain/task.js';
 import { CortensorClient, type Answer, type SessionHandle } from '../../../sdk/index.js';
+
+const ATTEMPTS = 20;
+const RETRY_MS = 500;
 
 export interface User extends Account {
   /** One at each router. */
@@ -57,17 +62,14 @@ export async function openSession(
   const client = clientAt(user, router);
   const clientReference: Hex = `0x${randomBytes(32).toString('hex')}`;
   const owner = user.address;
-  const prepared = await client.prepareSession({ owner, policy, clientReference });
+  const prepared = await patiently(() => client.prepareSession({ owner, policy, clientReference }));
   onId(prepared.sessionId);
-  const opened = await client.openSession({
-    signer: user.wallet,
-    policy,
-    depositWei,
-    clientReference,
-    prepared,
-  });
+  const options = { signer: user.wallet, policy, depositWei, clientReference, prepared };
+  const opened = await patiently(() => client.openSession(options));
   const exported = await opened.export();
-  const handles = await Promise.all(user.clients.map((other) => other.importSession(exported)));
+  const handles = await Promise.all(
+    user.clients.map((other) => patiently(() => other.importSession(exported))),
+  );
   return {
     id: opened.id,
     owner: user,
@@ -93,4 +95,16 @@ export function handleAt(session: OpenedSession, router: number): SessionHandle 
 
 function clientAt(user: User, router: number): CortensorClient {
   return user.clients[router % user.clients.length] as CortensorClient;
+}
+
+/** As a client does that wants what it has asked for: again, under the same reference. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === ATTEMPTS || findEngineError(error)?.retryable === false) throw error;
+      await delay(RETRY_MS);
+    }
+  }
 }

@@ -3,10 +3,10 @@ import { seededRandom } from '../../../domain/choice.js';
 
 /** How often each step is drawn, against the others. */
 const WEIGHTS = {
-  open: 9,
+  open: 14,
   ask: 30,
   'ask again': 8,
-  close: 4,
+  close: 3,
   'cancel session': 2,
   deposit: 4,
   'deposit on chain': 3,
@@ -16,10 +16,10 @@ const WEIGHTS = {
   'request exit': 2,
   exit: 2,
   'earner withdraws': 4,
-  'kill worker': 4,
-  'kill router': 4,
-  'kill oracle': 3,
-  'kill miners': 4,
+  'kill worker': 3,
+  'kill router': 3,
+  'kill oracle': 2,
+  'kill miners': 3,
   'kill temporal': 2,
   'kill ipfs': 2,
   'kill postgres': 2,
