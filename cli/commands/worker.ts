@@ -57,6 +57,7 @@ export const worker: Command = {
         onboarding: chains.onboarding,
         health: chains.health,
         service: chains.service,
+        queue: chains.queue,
         openSink: async (name) => {
           const ref = config.sinks[name]?.url;
           if (ref === undefined) throw new EngineError('CONFIG_INVALID', { path: `sinks.${name}` });
@@ -68,7 +69,8 @@ export const worker: Command = {
       },
       queues,
     );
-    await createStarter({ config, client: temporal.client }).startSettlement();
+    const starter = createStarter({ config, client: temporal.client });
+    await Promise.all([starter.startSettlement(), starter.startDappRequests()]);
     const reconciling = setInterval(() => {
       for (const layer of LAYERS) {
         outbox.reconcile(layer).then(
