@@ -104,6 +104,8 @@ export class SessionContext {
     const { request, inference, carried, retries } = input;
     const { sessionId, depositWei, policy } = input.request ?? input.inference;
     this.input = input;
+    // What arrived between two runs is validated before the new one has come to serving.
+    if (carried !== undefined) this.#state = 'Open';
     this.sessionId = sessionId;
     this.owner = request === undefined ? input.inference.consumer : request.owner;
     this.chain = chainActivities(retries);
