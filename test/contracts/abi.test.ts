@@ -55,8 +55,8 @@ describe('contracts/abi', () => {
     for (const name of NAMES) {
       const args = interfaceOf(name).encodeDeploy(CONSTRUCTORS[name]).slice(2);
       const data = `${artifacts[`${name}Bytecode`]}${args}`;
-      const hash = await anvil.rpc('eth_sendTransaction', { from: SOMEONE, data });
-      const receipt = await anvil.rpc('eth_getTransactionReceipt', hash);
+      // Answers once the transaction is in a block, with its receipt (EIP-7966).
+      const receipt = await anvil.rpc('eth_sendTransactionSync', { from: SOMEONE, data });
       deployed.set(name, (receipt as { contractAddress: Address }).contractAddress);
     }
   });
