@@ -1,7 +1,7 @@
 /** An owner of sessions with tokens, that signs what a session's life asks for. */
 import { id, Wallet } from 'ethers';
 import type { Write } from '../../adapters/chain/contract.js';
-import { ServiceChain } from '../../adapters/chain/service.js';
+import type { ServiceChain } from '../../adapters/chain/service.js';
 import { signMessage, type MessageValue } from '../../adapters/chain/sign.js';
 import { signPermit, TokenChain } from '../../adapters/chain/token.js';
 import { cidOf, digestOf } from '../../adapters/ipfs/cid.js';
