@@ -174,7 +174,7 @@ export class ServiceChain {
   }
 
   /** @param policyCid - where the new policy lies. */
-  encodeChangePolicy(change: PolicyChange, policyCid: Cid): Write {
+  encodeChangePolicy(change: Omit<PolicyChange, 'policy'>, policyCid: Cid): Write {
     const { sessionId, nonce, signature } = change;
     return this.#manager.encode('changePolicy', [
       BigInt(sessionId),

@@ -11,17 +11,23 @@ import { scoresHashOf } from '../../../adapters/chain/pack-scores.js';
 import { OnboardingChain } from '../../../adapters/chain/registry.js';
 import { ServiceChain } from '../../../adapters/chain/service.js';
 import { settleMessage } from '../../../adapters/chain/settle-message.js';
-import { signMessage, type MessageValue } from '../../../adapters/chain/sign.js';
+import { messageHash, signMessage, type MessageValue } from '../../../adapters/chain/sign.js';
 import { signPermit, TokenChain } from '../../../adapters/chain/token.js';
 import type { Write } from '../../../adapters/chain/contract.js';
 import { cidOf, digestOf } from '../../../adapters/ipfs/cid.js';
+import { sessionIdOf } from '../../../adapters/seal/session-id.js';
 import { migrate } from '../../../adapters/database/migrate.js';
 import { openPool } from '../../../adapters/database/pool.js';
 import { signingDomain, type MessageType } from '../../../domain/attestation.js';
 import type { LayerName } from '../../../domain/config.js';
 import type { Address, Hex } from '../../../domain/ids.js';
 import { isBalanced } from '../../../domain/money.js';
-import type { OpenSessionRequest } from '../../../domain/session.js';
+import type {
+  DepositRequest,
+  OpenSessionRequest,
+  PolicyChange,
+  WithdrawalRequest,
+} from '../../../domain/session.js';
 import { sumBatch } from '../../../domain/settlement.js';
 import type { SettledTask } from '../../../domain/task.js';
 import { startTestPostgres, type TestPostgres } from '../database/postgres.js';
@@ -288,6 +294,96 @@ test('a session is opened, settled once a task, and closed with its refund', asy
   assert.equal(money.depositedWei, deposit);
   const token = new TokenChain(anvil.provider, contracts.service);
   assert.equal(await token.readBalanceWei(owner), expected.refundedWei);
+});
+
+test('an open session takes deposits and another policy, gives back, and lets its owner out', async () => {
+  const service = new ServiceChain(anvil.provider, contracts.service);
+  const { sessionPayment, sessionManager } = service;
+  const wallet = new Wallet(id('changing owner')).connect(anvil.provider);
+  const owner = wallet.address as Address;
+  await anvil.provider.send('anvil_setBalance', [owner, '0xde0b6b3a7640000']);
+  const policyCid = cidOf(new TextEncoder().encode('policy'));
+  const paying = signingDomain(CHAIN_ID, sessionPayment);
+  const managing = signingDomain(CHAIN_ID, sessionManager);
+  const permitOf = async (wei: bigint) => {
+    const signature = await fund('service', wallet, sessionPayment, wei);
+    return { owner, valueWei: wei.toString(), deadline: DEADLINE, signature };
+  };
+  const clientReference = id('changing') as Hex;
+  const sessionId = await sessionIdOf({
+    chainId: CHAIN_ID,
+    sessionManager,
+    owner,
+    clientReference,
+  });
+  const opening = { owner, clientReference, policyHash: digestOf(policyCid), deposit: TOKENS };
+  const request = {
+    sessionId,
+    owner,
+    clientReference,
+    depositWei: TOKENS.toString(),
+    signature: await signMessage(wallet, 'OpenSession', managing, opening),
+    permit: await permitOf(TOKENS),
+  } as OpenSessionRequest;
+  await execute('service', service.encodeOpenSession(request, policyCid));
+
+  const reference = id('deposit') as Hex;
+  const value = { sessionId, payer: owner, amount: 2n * TOKENS, reference };
+  assert.equal(await service.isMessageUsed(messageHash('Deposit', paying, value)), false);
+  const deposit: DepositRequest = {
+    sessionId,
+    payer: owner,
+    amountWei: (2n * TOKENS).toString(),
+    reference,
+    signature: await signMessage(wallet, 'Deposit', paying, value),
+    permit: await permitOf(2n * TOKENS),
+  };
+  await execute('service', service.encodeDepositFor(deposit));
+  assert.equal(await service.isMessageUsed(messageHash('Deposit', paying, value)), true);
+  await assert.rejects(execute('service', service.encodeDepositFor(deposit)), {
+    code: 'TRANSACTION_REVERTED',
+    message: /CommitteeSignedDigestUsed/,
+  });
+
+  const taking = { sessionId, amount: TOKENS, reference };
+  const withdrawal: WithdrawalRequest = {
+    sessionId,
+    amountWei: TOKENS.toString(),
+    reference,
+    signature: await signMessage(wallet, 'WithdrawDeposit', paying, taking),
+  };
+  const consent = await approve('WithdrawDeposit', sessionPayment, taking);
+  await execute('service', service.encodeWithdrawDeposit(withdrawal, consent));
+
+  const newCid = cidOf(new TextEncoder().encode('another policy'));
+  const changing = { sessionId, policyHash: digestOf(newCid), nonce: 0 };
+  const change: Omit<PolicyChange, 'policy'> = {
+    sessionId,
+    nonce: 0,
+    signature: await signMessage(wallet, 'ChangePolicy', managing, changing),
+  };
+  await execute('service', service.encodeChangePolicy(change, newCid));
+  assert.deepEqual(await service.readSession(sessionId), {
+    sessionId,
+    owner,
+    status: 'Open',
+    policyHash: digestOf(newCid),
+    policyNonce: 1,
+    heldWei: 2n * TOKENS,
+    chargedWei: 0n,
+  });
+
+  const send = async (write: Write) => await (await wallet.sendTransaction(write)).wait();
+  await send(service.encodeRequestExit(sessionId));
+  assert.equal((await service.readSession(sessionId))?.status, 'Exiting');
+  await assert.rejects(anvil.provider.call({ ...service.encodeExit(sessionId), from: owner }));
+  await anvil.provider.send('evm_increaseTime', [params.exitSeconds]);
+  await send(service.encodeExit(sessionId));
+  assert.deepEqual(await service.readClosing(sessionId), {
+    chargedWei: 0n,
+    refundedWei: 2n * TOKENS,
+  });
+  assert.ok(isBalanced(await service.readMoney()));
 });
 
 test('an address without a contract is told apart from an empty answer', async () => {
