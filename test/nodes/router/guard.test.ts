@@ -355,6 +355,11 @@ test('pages of configured origins may call, and read the headers that matter', a
   assert.equal(foreign.headers.get('access-control-allow-origin'), null);
   const answer = await world.ask('/v1/models', { headers: { origin: 'https://app.example' } });
   assert.match(answer.headers.get('access-control-expose-headers') ?? '', /x-cortensor-task/);
+  const refused = await fetch(`${world.router.url}/v1/models`, {
+    headers: { origin: 'https://app.example' },
+  });
+  assert.equal(refused.status, 401);
+  assert.equal(refused.headers.get('access-control-allow-origin'), 'https://app.example');
 });
 
 test('every answer says whose it is, and what the router took before it asked a miner', async (t) => {
