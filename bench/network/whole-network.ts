@@ -5,21 +5,14 @@
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { JsonRpcProvider, Network, Wallet } from 'ethers';
+import { JsonRpcProvider, Network } from 'ethers';
 import type pg from 'pg';
 import { openPool } from '../../adapters/database/pool.js';
-import { readKeyFile } from '../../adapters/seal/identity-file.js';
 import { openChains, type Chains } from '../../cli/chains.js';
 import { completeConfig, loadSettings, writeConfig } from '../../cli/config.js';
 import { deployContracts } from '../../cli/up/contracts.js';
 import { describeRuntime } from '../../cli/up/network.js';
-import {
-  openParties,
-  openParty,
-  readLine,
-  type Parties,
-  type Party,
-} from '../../cli/up/parties.js';
+import { readLine } from '../../cli/up/parties.js';
 import { oracleProcesses, role } from '../../cli/up/processes.js';
 import { LAYERS, type EngineConfig, type LayerName } from '../../domain/config.js';
 import type { Address } from '../../domain/ids.js';
@@ -32,6 +25,7 @@ import { openSupervisor } from '../../servers/start/index.js';
 import type { Supervisor } from '../../servers/supervise.js';
 import { enlist } from './enlist.js';
 import type { MinerBehaviour, MinersProcessInput } from './miner-process.js';
+import { openPeople, type Account, type MinerAccount } from './people.js';
 import { openRpcProxy, type RpcProxy } from './rpc-proxy.js';
 
 export interface WholeNetworkOptions {
@@ -53,12 +47,6 @@ export interface WholeNetworkOptions {
   onEvent?(event: SupervisorEvent): void;
 }
 
-/** Someone whose key the measuring process holds. */
-export interface Account {
-  readonly address: Address;
-  readonly wallet: Wallet;
-}
-
 export interface WholeNetwork {
   readonly config: EngineConfig;
   readonly supervisor: Supervisor;
@@ -67,7 +55,7 @@ export interface WholeNetwork {
   readonly routerUrls: readonly string[];
   readonly apiKey: string;
   readonly users: readonly Account[];
-  readonly miners: readonly (Account & { readonly behaviour: MinerBehaviour })[];
+  readonly miners: readonly MinerAccount[];
   /** The engine's signer, which is the treasury too. */
   readonly treasury: Address;
   /** Readers that do not go through the lines. */
@@ -212,51 +200,6 @@ async function start(
     service: directProvider(servers.chains['service'] ?? '', config.layers.service.chainId),
     lines,
     pool,
-  };
-}
-
-interface People {
-  readonly parties: Parties;
-  readonly users: readonly Account[];
-  readonly miners: WholeNetwork['miners'];
-  readonly minerParties: readonly Party[];
-  readonly minerProcesses: readonly MinersProcessInput['miners'][];
-}
-
-async function openPeople(options: WholeNetworkOptions): Promise<People> {
-  const keys = join(options.data, 'keys');
-  const base = await openParties(options.data);
-  let number = 0;
-  const groups = await Promise.all(
-    options.miners.map((behaviours) =>
-      Promise.all(
-        behaviours.map(async (behaviour) => {
-          const party = await openParty(keys, `scripted-${++number}`);
-          return { ...party, behaviour, isHonest: behaviour === 'honest' };
-        }),
-      ),
-    ),
-  );
-  const minerParties = groups.flat();
-  const users = await Promise.all(
-    Array.from({ length: options.users }, async (_, i) =>
-      i === 0 ? base.user : await openParty(keys, `user-${i + 1}`),
-    ),
-  );
-  const account = async ({ address, keyFile }: Party): Promise<Account> => {
-    return { address, wallet: new Wallet(await readKeyFile(keyFile)) };
-  };
-  return {
-    parties: { ...base, miners: minerParties },
-    users: await Promise.all(users.map(account)),
-    miners: await Promise.all(
-      minerParties.map(async (party) => ({
-        ...(await account(party)),
-        behaviour: party.behaviour,
-      })),
-    ),
-    minerParties,
-    minerProcesses: groups,
   };
 }
 

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createIdentity } from '../../../adapters/seal/identity.js';
-import type { Account, WholeNetwork } from '../../../bench/network/whole-network.js';
+import type { Account } from '../../../bench/network/people.js';
+import type { WholeNetwork } from '../../../bench/network/whole-network.js';
 import { findEngineError } from '../../../domain/errors.js';
 import type { Hex, SessionId, TaskId } from '../../../domain/ids.js';
 import type { PolicyInput } from '../../../domain/session.js';
