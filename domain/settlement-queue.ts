@@ -28,7 +28,7 @@ export interface QueueState {
   /** Of each deferred task, in the same order: first deferred, and next try. */
   readonly deferredAtMs: readonly (readonly [sinceMs: number, retryAtMs: number])[];
   readonly isUrgent: boolean;
-  readonly recent: readonly TaskId[];
+  readonly recent: readonly string[];
   readonly turnedAway: readonly SessionId[];
 }
 
@@ -48,7 +48,7 @@ export class SettlementQueue {
   readonly #alone: SettledTask[] = [];
   readonly #deferred = new Map<TaskId, Deferred>();
   /** In the order of their coming. */
-  readonly #seen = new Set<TaskId>();
+  readonly #seen = new Set<string>();
   readonly #turnedAway = new Set<SessionId>();
   #pendingWei = 0n;
   #isUrgent = false;
@@ -56,7 +56,7 @@ export class SettlementQueue {
   constructor(limits: QueueLimits, carried?: QueueState) {
     this.#limits = limits;
     if (carried === undefined) return;
-    for (const taskId of carried.recent) this.#seen.add(taskId);
+    for (const end of carried.recent) this.#seen.add(end);
     for (const task of unpackTasks(carried.pending)) this.#push(task);
     this.#alone.push(...unpackTasks(carried.alone));
     unpackTasks(carried.deferred).forEach((task, i) => {
@@ -71,12 +71,13 @@ export class SettlementQueue {
   add({ tasks, isUrgent, isAlone }: EndedTasks): void {
     this.#isUrgent ||= isUrgent;
     for (const task of tasks) {
-      if (this.#seen.has(task.taskId)) continue;
+      const end = nameOfEnd(task);
+      if (this.#seen.has(end)) continue;
       if (this.#waiting >= this.#limits.maxWaiting) {
         this.#turnedAway.add(task.sessionId);
         continue;
       }
-      this.#seen.add(task.taskId);
+      this.#seen.add(end);
       if (isAlone) this.#alone.push(task);
       else this.#push(task);
     }
@@ -183,4 +184,9 @@ export class SettlementQueue {
     this.#isUrgent &&= this.#pending.length > 0;
     return batch;
   }
+}
+
+/** A task that was disputed, and whose free end a contract waits for, comes a second time. */
+function nameOfEnd({ taskId, outcome }: SettledTask): string {
+  return outcome === 'disputed' ? `${taskId}:disputed` : taskId;
 }

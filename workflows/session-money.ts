@@ -67,9 +67,12 @@ export async function remindSettlement(
   atMostMs = REMINDER_MS,
 ): Promise<void> {
   const { ledger } = session;
+  // A dispute changes what is charged, and may leave an end without a charge to settle.
+  const { chargedWei } = ledger;
   await recordSteps(session, ledger.unsettled);
   await report(session, ledger.unsettled, true);
-  await condition(() => ledger.unsettled.length === 0, Math.min(atMostMs, REMINDER_MS));
+  const isOther = () => ledger.unsettled.length === 0 || ledger.chargedWei !== chargedWei;
+  await condition(isOther, Math.min(atMostMs, REMINDER_MS));
 }
 
 async function report(

@@ -126,7 +126,7 @@ export function network(
 /** Starts a session under its own id. */
 export async function startSession(env: TestWorkflowEnvironment, input: SessionInput) {
   return await env.client.workflow.start('session', {
-    workflowId: workflowIds.session(CHAIN, (input.request ?? input.inference).sessionId),
+    workflowId: workflowIds.session(input.chainId, (input.request ?? input.inference).sessionId),
     taskQueue: TASK_QUEUES.workflows,
     args: [input],
   });
@@ -154,3 +154,5 @@ export const COMPLETION = {
 export const CLOSE: { args: [{ isCancelled: boolean }] } = { args: [{ isCancelled: false }] };
 /** What the settlement workflow says of settled tasks. */
 export const SETTLED = { isSettled: true, transaction: '0x0c', batchCid: 'batch-cid' } as const;
+/** What it says of those that the committee disputes. */
+export const DISPUTED = { isSettled: false, transaction: null, batchCid: null } as const;
