@@ -1,7 +1,7 @@
 /** Persistence to a user's own database: prepared, written page by page, compared, receipted. */
 import { Context } from '@temporalio/activity';
 import type { Sink } from '../adapters/database/sink.js';
-import { getJson, type BlockStore } from '../adapters/ipfs/block-store.js';
+import type { BlockStore } from '../adapters/ipfs/block-store.js';
 import { ARCHIVE_PAGE_TASKS, parseArchivePage } from '../domain/archive.js';
 import type { ExportCursor, ExportReceipt } from '../domain/export.js';
 import type { Cid, SessionId } from '../domain/ids.js';
@@ -41,6 +41,8 @@ export interface DatabaseActivityDeps {
   /** @returns its tasks beside the pages of its archive: every task is in one of the two, or both. */
   readonly readSession: (workflowId: string) => Promise<ExportedSession>;
   readonly store: BlockStore;
+  /** Reads a JSON document by CID; its bytes are re-hashed, its shape is `parse`'s to check. */
+  readonly readJson: <T>(cid: Cid, parse: (value: unknown) => T) => Promise<T>;
   readonly saveReceipt: (receipt: ExportReceipt) => Promise<void>;
 }
 
@@ -55,7 +57,7 @@ export function createDatabaseActivities(deps: DatabaseActivityDeps): DatabaseAc
 
     async exportPage({ workflowId, sink, from }) {
       const session = await deps.readSession(workflowId);
-      const { page, next } = await pageAt(session, from, deps.store);
+      const { page, next } = await pageAt(session, from, deps.readJson);
       Context.current().heartbeat(from);
       const rows = await collectRows(deps.store, session.view, page);
       Context.current().heartbeat(from);
@@ -76,11 +78,11 @@ export function createDatabaseActivities(deps: DatabaseActivityDeps): DatabaseAc
 async function pageAt(
   { tasks, archive }: ExportedSession,
   { archived, ordinal }: ExportCursor,
-  store: BlockStore,
+  readJson: DatabaseActivityDeps['readJson'],
 ): Promise<{ readonly page: readonly TaskRecord[]; readonly next: ExportCursor | null }> {
   const cid = archive[Math.floor(archived / ARCHIVE_PAGE_TASKS)];
   if (cid !== undefined) {
-    const { records } = await getJson(store, cid, parseArchivePage);
+    const { records } = await readJson(cid, parseArchivePage);
     const start = archived % ARCHIVE_PAGE_TASKS;
     const page = records.slice(start, start + PAGE_TASKS);
     // A closed session's last page may be short: the next one, if any, starts at a full one's end.

@@ -1,5 +1,5 @@
 /** What the engine lays on IPFS: policies, keyrings at level `link`, settlement batches. */
-import { getJson, type BlockStore } from '../adapters/ipfs/block-store.js';
+import type { BlockStore } from '../adapters/ipfs/block-store.js';
 import { parseArchivePage, type ArchivePage } from '../domain/archive.js';
 import { findEngineError } from '../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../domain/ids.js';
@@ -36,6 +36,8 @@ const RELEASED_AT_ONCE = 50;
 /** The cryptography that these activities need, handed in by the composition root. */
 export interface IpfsActivityDeps {
   readonly store: BlockStore;
+  /** Reads a JSON document by CID; its bytes are re-hashed, its shape is `parse`'s to check. */
+  readonly readJson: <T>(cid: Cid, parse: (value: unknown) => T) => Promise<T>;
   /** Canonical JSON bytes, so that equal values have equal CIDs. */
   readonly encodeJson: (value: unknown) => Uint8Array;
   readonly createKeyring: (
@@ -47,7 +49,7 @@ export interface IpfsActivityDeps {
 }
 
 export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
-  const { store, encodeJson } = deps;
+  const { store, encodeJson, readJson } = deps;
   return translated<IpfsActivities>({
     async pinPolicy(policy) {
       return await store.put(encodeJson(policy));
@@ -81,9 +83,9 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
     },
 
     async releaseTasks({ page, from }) {
-      const { records } = await getJson(store, page, parseArchivePage);
+      const { records } = await readJson(page, parseArchivePage);
       const slice = records.slice(from, from + RELEASED_AT_ONCE);
-      await Promise.all(slice.map((record) => releaseTask(store, record)));
+      await Promise.all(slice.map((record) => releaseTask(deps, record)));
       const next = from + slice.length;
       return next < records.length ? next : null;
     },
@@ -95,17 +97,21 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
 }
 
 /** The evidence goes last: it names the results, and a release that was cut short starts with it. */
-async function releaseTask(store: BlockStore, task: TaskRecord): Promise<void> {
+async function releaseTask(deps: IpfsActivityDeps, task: TaskRecord): Promise<void> {
+  const { store } = deps;
   const { requestCid, evidenceCid } = task;
-  const results = evidenceCid === null ? [] : await resultsIn(store, evidenceCid);
+  const results = evidenceCid === null ? [] : await resultsIn(deps, evidenceCid);
   for (const cid of [...results, requestCid]) await store.unpin(cid);
   if (evidenceCid !== null) await store.unpin(evidenceCid);
 }
 
 /** None where the evidence is gone: then its results were released before it. */
-async function resultsIn(store: BlockStore, evidenceCid: Cid): Promise<readonly Cid[]> {
+async function resultsIn(
+  { readJson }: Pick<IpfsActivityDeps, 'readJson'>,
+  evidenceCid: Cid,
+): Promise<readonly Cid[]> {
   try {
-    const evidence = await getJson(store, evidenceCid, (value) => value as TaskEvidence);
+    const evidence = await readJson(evidenceCid, (value) => value as TaskEvidence);
     return evidence.commitments.map(({ resultCid }) => resultCid);
   } catch (error) {
     if (findEngineError(error)?.code === 'CONTENT_MISSING') return [];

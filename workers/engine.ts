@@ -45,7 +45,9 @@ const GRACE = '15s';
 const ORACLE_MS = 45_000;
 
 export interface EngineWorkerDeps
-  extends Omit<ChainActivityDeps, 'readJson'>, Omit<DatabaseActivityDeps, 'readSession' | 'store'> {
+  extends
+    Omit<ChainActivityDeps, 'readJson'>,
+    Omit<DatabaseActivityDeps, 'readSession' | 'readJson' | 'store'> {
   readonly config: EngineConfig;
   readonly client: Client;
   readonly store: BlockStore;
@@ -87,6 +89,7 @@ type Work = (config: EngineConfig) => Partial<WorkerOptions>;
 
 function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
   const { client, store } = deps;
+  const readJson = <T>(cid: Cid, parse: (value: unknown) => T) => getJson(store, cid, parse);
   return {
     workflows: (config) => ({
       workflowBundle: { codePath: WORKFLOW_BUNDLE },
@@ -94,14 +97,15 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
     }),
     chain: () => ({
       activities: {
-        ...createChainActivities({ ...deps, readJson: (cid, parse) => getJson(store, cid, parse) }),
+        ...createChainActivities({ ...deps, readJson }),
         ...inferencesOf(deps),
-        ...createStepActivities({ ...deps, readJson: (cid, parse) => getJson(store, cid, parse) }),
+        ...createStepActivities({ ...deps, readJson }),
       },
     }),
     ipfs: () => ({
       activities: createIpfsActivities({
         store,
+        readJson,
         encodeJson,
         createKeyring,
         wrapKeyring,
@@ -112,6 +116,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
     database: () => ({
       activities: createDatabaseActivities({
         ...deps,
+        readJson,
         readSession: async (workflowId) => {
           const session = client.workflow.getHandle(workflowId);
           return {

@@ -7,7 +7,7 @@ import type { ChainActivities } from '../../activities/chain.js';
 import { createIpfsActivities } from '../../activities/ipfs.js';
 import type { OracleActivities } from '../../activities/oracles.js';
 import { merkleRoot, taskLeaf } from '../../adapters/chain/merkle.js';
-import { openBlockStore } from '../../adapters/ipfs/block-store.js';
+import { getJson, openBlockStore } from '../../adapters/ipfs/block-store.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { createKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
 import { dataConverter } from '../../adapters/temporal/connect.js';
@@ -50,8 +50,10 @@ runChild<WorkerInput, null>(async ({ config, candidates }) => {
   const oracles: Pick<OracleActivities, 'collectAttestations'> = {
     collectAttestations: async () => [],
   };
+  const store = openBlockStore(config.ipfs);
   const ipfs = createIpfsActivities({
-    store: openBlockStore(config.ipfs),
+    store,
+    readJson: (cid, parse) => getJson(store, cid, parse),
     encodeJson,
     createKeyring,
     wrapKeyring,

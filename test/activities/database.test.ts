@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApplicationFailure } from '@temporalio/common';
 import { createDatabaseActivities } from '../../activities/database.js';
+import { getJson } from '../../adapters/ipfs/block-store.js';
 import type { Sink } from '../../adapters/database/sink.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { EngineError } from '../../domain/errors.js';
@@ -89,6 +90,7 @@ async function world(count: number) {
   };
   const activities = createDatabaseActivities({
     store,
+    readJson: (cid, parse) => getJson(store, cid, parse),
     openSink: async (name) => {
       opened.push(name);
       if (name !== 'mine') throw new EngineError('CONFIG_INVALID', { sink: name });

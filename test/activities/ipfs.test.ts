@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApplicationFailure } from '@temporalio/common';
 import { createIpfsActivities } from '../../activities/ipfs.js';
+import { getJson } from '../../adapters/ipfs/block-store.js';
 import { merkleRoot, taskLeaf } from '../../adapters/chain/merkle.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { allTasks, findArchived, parseArchivePage } from '../../domain/archive.js';
@@ -29,6 +30,7 @@ function activities() {
   const wrapped: (readonly string[])[] = [];
   const ipfs = createIpfsActivities({
     store,
+    readJson: (cid, parse) => getJson(store, cid, parse),
     encodeJson,
     createKeyring: async () => ({ keyring: {} as Keyring, recipient: 'age1session' }),
     wrapKeyring: async (_, readers) => {

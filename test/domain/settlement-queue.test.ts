@@ -6,7 +6,12 @@ import { SettlementQueue, type QueueLimits } from '../../domain/settlement-queue
 import { TASK_OUTCOMES, type SettledTask } from '../../domain/task.js';
 import { settledTask } from '../support/tasks.js';
 
-const LIMITS: QueueLimits = { maxTasks: 3, maxAmountWei: null, maxWaiting: 20, retryMs: { min: 100, max: 150 } };
+const LIMITS: QueueLimits = {
+  maxTasks: 3,
+  maxAmountWei: null,
+  maxWaiting: 20,
+  retryMs: { min: 100, max: 150 },
+};
 
 const ended = (
   tasks: readonly SettledTask[],
