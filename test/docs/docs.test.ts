@@ -14,6 +14,7 @@ import { SESSION_STATES } from '../../domain/session.js';
 import { TASK_OUTCOMES } from '../../domain/task.js';
 import { OUTLIER_DISTANCE } from '../../domain/verdict.js';
 import { BEHAVIOURS } from '../../nodes/miner/behaviours.js';
+import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 import { written } from '../cli/written.js';
 import { allPages, anchorsOf, blocks, codeSpans, readPage, rows, section } from './markdown.js';
 
@@ -173,4 +174,16 @@ test('levels, states and outcomes are all on the pages that explain them', () =>
   const { text } = readPage('docs/architecture.md');
   for (const outcome of TASK_OUTCOMES) assert.ok(text.includes(`\`${outcome}\``), outcome);
   for (const state of SESSION_STATES) assert.ok(text.includes(state), state);
+});
+
+test('the search attributes of sessions are those that an operator is told to register', () => {
+  const [, ...told] =
+    /search-attribute create (.*)/.exec(section(operations, 'Finding sessions')) ?? [];
+  const names = [...(told[0] ?? '').matchAll(/--name (\w+) --type Keyword/g)].map(
+    ([, name]) => name,
+  );
+  assert.deepEqual(
+    names,
+    Object.values(SEARCH_ATTRIBUTES).map((key) => key.name),
+  );
 });
