@@ -3,8 +3,8 @@
  * the chain and by the engine's own records.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type pg from 'pg';
 import type { WholeNetwork } from '../../../bench/network/whole-network.js';
+import type { LayerName } from '../../../domain/config.js';
 import { findEngineError } from '../../../domain/errors.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import { RouterHttp } from '../../../sdk/http.js';
@@ -70,14 +70,25 @@ export async function untilNothingIsHeld(
   }
 }
 
-/** Waits until the outbox has seen the end of everything it sent.
+/** Waits until the chain has everything that the outbox sent, in some version of it.
  * @returns keys of what is in doubt still. */
-export async function transactionsInDoubt(pool: pg.Pool, deadlineMs: number): Promise<string[]> {
+export async function transactionsInDoubt(
+  { pool, chains }: WholeNetwork,
+  deadlineMs: number,
+): Promise<string[]> {
   for (;;) {
-    const { rows } = await pool.query<{ key: string }>(
-      `select key from engine.tx_outbox where state not in ('final', 'reverted') order by key`,
+    const { rows } = await pool.query<{ key: string; layer: LayerName; hash: string }>(
+      `select key, layer, hash from engine.tx_outbox join engine.tx_attempt using (key)
+       where state not in ('final', 'reverted') order by key`,
     );
-    if (rows.length === 0 || Date.now() > deadlineMs) return rows.map(({ key }) => key);
+    const mined = new Set<string>();
+    for (const { key, layer, hash } of rows) {
+      const receipt = await chains.providers[layer].getTransactionReceipt(hash).catch(() => null);
+      if (receipt !== null) mined.add(key);
+    }
+    // What a chain forgot and got back has nobody who waits for it any more; that it is there counts.
+    const doubts = new Set(rows.map(({ key }) => key).filter((key) => !mined.has(key)));
+    if (doubts.size === 0 || Date.now() > deadlineMs) return [...doubts];
     await delay(POLL_MS);
   }
 }

@@ -109,7 +109,7 @@ async function drive(
   if (tookMs === null) {
     tally.find(`money is held still: ${describeHeld(await read())}`);
   }
-  const doubts = await transactionsInDoubt(network.pool, deadlineMs);
+  const doubts = await transactionsInDoubt(network, deadlineMs);
   if (doubts.length > 0) tally.find(`transactions in doubt: ${doubts.join(', ')}`);
   const books = await read();
   const { acknowledged, recorded } = await checkRecords(driver, books, tally);
