@@ -38,7 +38,7 @@ const PROBES = { poi: 2, pouw: 3 } as const;
 
 /** A worker that is killed holds the workflow tasks that it had begun for as long as this, instead of
  * Temporal's ten seconds. A replay of the longest history takes a fraction of it. */
-const WORKFLOW_TASK_TIMEOUT = '4s';
+const WORKFLOW_TASK_TIMEOUT = '5s';
 
 export interface Starter {
   /** @throws MODEL_UNKNOWN, POLICY_INVALID, SESSION_UNFUNDED — nothing was started.
