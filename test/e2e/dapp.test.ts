@@ -3,11 +3,13 @@
  * with miners that cheat, a contract that reverts, a worker that is killed, and an engine that is away.
  */
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { Contract, ContractFactory, Interface, toQuantity, type InterfaceAbi } from 'ethers';
 import { startWholeNetwork, type WholeNetwork } from '../../bench/network/whole-network.js';
 import {
@@ -18,12 +20,14 @@ import {
 } from '../../contracts/abi.js';
 import { openBlockStore, putJson } from '../../adapters/ipfs/block-store.js';
 import { cidOfDigest, digestOf } from '../../adapters/ipfs/cid.js';
+import { PROJECT_COMMAND, PROJECT_FOLDER } from '../../cli/project.js';
 import { role } from '../../cli/up/processes.js';
 import type { TaskProof } from '../../domain/api.js';
 import { parseChatResult } from '../../domain/chat.js';
 import type { Address, Hex, SessionId } from '../../domain/ids.js';
 import { parsePolicy, type PolicyInput } from '../../domain/session.js';
 import { TASK_OUTCOMES, type TaskOutcome } from '../../domain/task.js';
+import { blocks, readPage } from '../docs/markdown.js';
 
 const CONFIG = `
 router: { port: 0, firstToken: 2s }
@@ -233,6 +237,50 @@ test('a request during which the worker is killed is answered once', async () =>
   assert.equal(TASK_OUTCOMES[Number((await dapp.answer(sessionId)).outcome)], 'completed');
   assert.deepEqual(await endsOf(sessionId), [{ outcome: 'completed', called: true }]);
 });
+
+test('the page walks from a policy to the proof of an answer', async () => {
+  const page = readPage('docs/dapps.md');
+  const [policy = ''] = blocks(page, 'yaml');
+  const [script = ''] = blocks(page, 'js');
+  const [pin = '', prove = ''] = blocks(page, 'sh');
+  await writeFile(join(data, 'policy.yaml'), policy.replace(/^model: .*$/m, 'model: scripted'));
+  await symlink(join(data, 'temporal-1.yaml'), join(data, 'temporal.yaml'));
+  const { contracts, rpcUrls } = network.config.layers.service;
+  const shell = `cortensor() { '${process.execPath}' '${PROJECT_COMMAND}' "$@"; }\n`;
+  await run('bash', ['-ec', shell + pin], { cwd: data });
+  const printed = await run(process.execPath, ['--input-type=module', '--eval', script], {
+    cwd: PROJECT_FOLDER,
+    env: {
+      RPC_URL: rpcUrls[0],
+      KEY: network.users[1]?.wallet.privateKey,
+      TOKEN: contracts['token'],
+      SESSION_QUEUE: contracts['sessionQueue'],
+      POLICY: join(data, 'policy.json'),
+    },
+  });
+  const answer = JSON.parse(printed) as Record<'session' | 'task' | 'resultCid', string>;
+  assert.match(answer.resultCid, /^bafkrei/);
+  const { session: SESSION, task: TASK } = answer;
+  const env = { SESSION, TASK, CORTENSOR_API_KEY: network.apiKey };
+  await run('bash', ['-ec', shell + prove], { cwd: data, env });
+  const proof = JSON.parse(await readFile(join(data, 'proof.json'), 'utf8')) as object;
+  assert.ok(JSON.stringify(proof).includes(TASK));
+});
+
+/** Runs a program; rejects unless it exits with 0. */
+async function run(
+  program: string,
+  args: readonly string[],
+  options: { readonly cwd: string; readonly env?: Readonly<Record<string, string | undefined>> },
+): Promise<string> {
+  const env = { ...process.env, ...options.env };
+  const { stdout } = await promisify(execFile)(program, args, {
+    cwd: options.cwd,
+    env,
+    timeout: END_MS,
+  });
+  return stdout;
+}
 
 test('while the engine is away, anybody refunds a request after its deadline', async () => {
   const { service, supervisor, users, chains } = network;
