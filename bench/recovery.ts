@@ -29,6 +29,8 @@ const END_MS = 180_000;
 const POLL_MS = 100;
 /** From one newcomer's request to the next, while the network is not back. */
 const PROBE_MS = 500;
+/** Who waits at a time: more would measure a crowd. */
+const MOST_NEWCOMERS = 6;
 /** Between a network that is back and the next kill. */
 const PAUSE_MS = 2_000;
 
@@ -167,14 +169,22 @@ function startLoad(sessions: readonly SessionHandle[]): Load {
     async nextAnswer() {
       // A client that was cut off waits before it asks again; somebody who comes new does not.
       let isBack = false;
+      let waiting = 0;
       for (const deadline = Date.now() + ANSWER_MS; !isBack;) {
         if (Date.now() > deadline) throw new Error('not back in time');
+        const next = delay(PROBE_MS);
+        if (waiting === MOST_NEWCOMERS) {
+          await next;
+          continue;
+        }
         const session = sessions[probes % sessions.length] as SessionHandle;
+        waiting++;
         const coming = put(session, `newcomer ${++probes}`).then((isAnswered) => {
           isBack ||= isAnswered;
+          waiting--;
         });
         under.push(coming);
-        await Promise.race([coming, delay(PROBE_MS)]);
+        await Promise.race([coming, next]);
       }
     },
     async stop() {
