@@ -96,6 +96,8 @@ async function settling(
     };
     await scenario({ chainId, settlement, batches, built, send });
     await untilIdle(env, settlement);
+    // What it still waits for must not wake it in another test.
+    await settlement.terminate();
   });
 }
 
