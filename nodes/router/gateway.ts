@@ -4,6 +4,7 @@
  */
 import {
   isGrpcServiceError,
+  QueryNotRegisteredError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -215,7 +216,8 @@ function translate(error: unknown, sessionId: SessionId): EngineError {
   const known = findEngineError(error);
   if (known !== undefined) return known;
   const options = { cause: error };
-  if (error instanceof WorkflowNotFoundError) {
+  // A contract's request that the network refused has a workflow under this id, and no session.
+  if (error instanceof WorkflowNotFoundError || error instanceof QueryNotRegisteredError) {
     return new EngineError('SESSION_NOT_FOUND', { sessionId }, options);
   }
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
