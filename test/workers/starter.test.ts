@@ -19,6 +19,7 @@ function config(everyMs = HOUR_MS): EngineConfig {
   return {
     retries: RETRIES,
     settlement: { maxTasks: 10, maxAmountWei: null, maxAgeMs: 1_000, feeBps: 500 },
+    dapps: { everyMs: 1_000 },
     layers: { onboarding: { chainId: 1 }, service: { chainId: 3 } },
     models: [{ name: 'm', pricePerTokenWei: '10', file: null }],
     schedules: { healthEpoch: { everyMs, jitterMs: 1_000 } },
@@ -151,6 +152,14 @@ test('startSettlement: there is one settlement a chain', async () => {
   const handle = env.client.workflow.getHandle(workflowIds.settlement(3));
   const { runId } = await handle.describe();
   await starter().startSettlement();
+  assert.equal((await handle.describe()).runId, runId);
+});
+
+test('startDappRequests: the requests of a chain are served by one workflow', async () => {
+  await starter().startDappRequests();
+  const handle = env.client.workflow.getHandle(workflowIds.dappRequests(3));
+  const { runId } = await handle.describe();
+  await starter().startDappRequests();
   assert.equal((await handle.describe()).runId, runId);
 });
 
