@@ -24,6 +24,9 @@ const SETTLE_DELAY = '300ms';
 /** Unsettled tasks are reported again this often: the settlement workflow knows what it has. */
 const REMINDER_MS = 10 * 60_000;
 
+/** At nine miners a task, a third of what Temporal carries in one message. */
+const TASKS_A_SIGNAL = 500;
+
 /** Puts policy and deposit in place. False: nothing of the user's has moved. */
 export async function openOnChain(
   session: SessionContext,
@@ -81,7 +84,10 @@ async function report(
   isUrgent: boolean,
 ): Promise<void> {
   const isAlone = policy.settlement === 'stepwise' || input.inference !== undefined;
-  await signalSettlement(input.chainId, { tasks, isUrgent, isAlone });
+  for (let i = 0; i < tasks.length; i += TASKS_A_SIGNAL) {
+    const some = tasks.slice(i, i + TASKS_A_SIGNAL);
+    await signalSettlement(input.chainId, { tasks: some, isUrgent, isAlone });
+  }
 }
 
 /** Tells the settlement workflow of ended tasks. One that cannot be reached is to be told again. */
