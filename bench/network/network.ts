@@ -21,6 +21,7 @@ import type { SealingLevel } from '../../domain/sealing.js';
 import { openSessionGateway, type SessionGateway } from '../../nodes/router/gateway.js';
 import { openSupervisor, startKubo, startTemporal } from '../../servers/start/index.js';
 import { buildWorkflowBundle } from '../../workers/bundle.js';
+import { registerSearchAttributes } from '../../workers/search-attributes.js';
 import { createStarter, type Starter } from '../../workers/starter.js';
 import type { BenchContext } from '../bench.js';
 import { startChild } from './child.js';
@@ -88,6 +89,7 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
   defer(() => miners.stop());
   const temporal = await connectClient(config.temporal);
   defer(() => temporal.close());
+  await registerSearchAttributes(temporal.connection, config.temporal.namespace);
   const starter = createStarter({ config, client: temporal.client });
   await starter.startSettlement();
   const gateway = openSessionGateway({
@@ -149,7 +151,7 @@ async function startServers(context: BenchContext, apiKey: string): Promise<Engi
 /** Every key that a configuration of some layer must have; nothing here calls them. */
 const CONTRACTS = [
   ...['token', 'nodeRegistry', 'userRegistry', 'committee', 'healthLedger', 'nodePool'],
-  ...['sessionManager', 'sessionPayment'],
+  ...['sessionManager', 'sessionPayment', 'sessionQueue'],
 ];
 
 function sessionOpener(
