@@ -5,6 +5,7 @@
 import {
   isGrpcServiceError,
   QueryNotRegisteredError,
+  ServiceError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -230,6 +231,8 @@ function translate(error: unknown, sessionId: SessionId): EngineError {
     const [known] = (details ?? []) as [ErrorDetails?];
     return new EngineError(isErrorCode(code) ? code : 'INTERNAL', { sessionId, ...known }, options);
   }
-  const code = isGrpcServiceError(error) ? 'TEMPORAL_UNREACHABLE' : 'INTERNAL';
+  // The client puts most of what gRPC says, deadlines of queries among it, into an error of its own.
+  const isUnreachable = error instanceof ServiceError || isGrpcServiceError(error);
+  const code = isUnreachable ? 'TEMPORAL_UNREACHABLE' : 'INTERNAL';
   return new EngineError(code, { sessionId }, options);
 }

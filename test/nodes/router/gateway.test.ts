@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { ServiceError, type Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { TASK_QUEUES, workflowIds, type Address } from '../../../domain/ids.js';
@@ -152,4 +153,18 @@ test('a session that was never opened is not found, whatever is asked of it', as
   await assert.rejects(gateway.view('4711'), missing);
   await assert.rejects(gateway.submit('4711', []), missing);
   await assert.rejects(gateway.awaitState('4711', 'Open', 100), missing);
+});
+
+test('a query that Temporal does not answer in time says that Temporal is away, and may be repeated', async () => {
+  const gateway = openSessionGateway({
+    client: {
+      workflow: { getHandle: () => ({}) },
+      withDeadline: async () => {
+        throw new ServiceError('Failed to query Workflow');
+      },
+    } as unknown as Client,
+    chainId: CHAIN,
+    startSession: async () => undefined,
+  });
+  await assert.rejects(gateway.tasks('815'), { code: 'TEMPORAL_UNREACHABLE', retryable: true });
 });
