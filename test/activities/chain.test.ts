@@ -55,6 +55,7 @@ function world(
         const hash = `0x${[...sent.keys()].indexOf(intent.key) + 1}`;
         return { hash, blockNumber: 1, contractAddress: null, logs: [] };
       },
+      confirm: async () => ({ hash: '0x1', blockNumber: 1, contractAddress: null, logs: [] }),
     },
     onboarding: {
       readNode: async () => (reads.status === undefined ? null : { status: reads.status }),
@@ -201,6 +202,14 @@ test('closeSession: finds the refund of a session whose owner took the exit firs
   const closing = { chargedWei: 0n, refundedWei: 1_000n };
   const { activities } = world({ refuses: REVERTED, closing });
   assert.deepEqual(await run(activities.closeSession, CLOSE), { refundedWei: '1000' });
+});
+
+test('closeSession: with signatures of other members, the transaction that is out counts', async () => {
+  const { activities, sent } = world({ closing: { chargedWei: 945n, refundedWei: 55n } });
+  const first = await run(activities.closeSession, { ...CLOSE, signatures: ['0x01'] });
+  const again = await run(activities.closeSession, { ...CLOSE, signatures: ['0x02'] });
+  assert.deepEqual(again, first);
+  assert.equal(sent.size, 1);
 });
 
 test('closeSession: fails for good when it is refused and the session is open', async () => {
