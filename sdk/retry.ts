@@ -3,11 +3,12 @@ import { findEngineError, type ErrorCode } from '../domain/errors.js';
 
 const ATTEMPTS = 7;
 const FIRST_WAIT_MS = 200;
-/** Faults that pass: of the line, of the router at its other end, of miners that come back, or of a
- * policy that is being changed. */
+/** Faults that pass: of the line, of the router at its other end or Temporal behind it, of miners that
+ * come back, or of a policy that is being changed. */
 const PASSING_FAULTS: readonly ErrorCode[] = [
   'ROUTER_UNREACHABLE',
   'ROUTER_LEASE_LOST',
+  'TEMPORAL_UNREACHABLE',
   'NO_MINERS',
   'SESSION_BUSY',
 ];
