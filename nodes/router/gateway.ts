@@ -133,6 +133,20 @@ export function openSessionGateway(deps: {
   const view = (sessionId: SessionId) =>
     call(sessionId, QUERY_MS, (handle) => handle.query(sessionQuery));
 
+  /** A session that has ended takes no orders, which is not the same as never having been. */
+  async function order(
+    sessionId: SessionId,
+    ask: (handle: WorkflowHandle) => Promise<SessionView>,
+  ): Promise<SessionView> {
+    try {
+      return await call(sessionId, UPDATE_MS, ask);
+    } catch (error) {
+      if (findEngineError(error)?.code !== 'SESSION_NOT_FOUND') throw error;
+      const { state } = await view(sessionId);
+      throw new EngineError('SESSION_NOT_OPEN', { sessionId, state }, { cause: error });
+    }
+  }
+
   // No update id of our own: the client makes one a call, so a retried RPC is one update, and the
   // workflow answers for a known task as it did first. An id from the contents would be worse: it
   // would bring back the old answer for a task that has ended since.
@@ -192,17 +206,17 @@ export function openSessionGateway(deps: {
         handle.executeUpdate(cancelTasksUpdate, { args: [{ taskIds }] }),
       ),
     addDeposit: (request) =>
-      call(request.sessionId, UPDATE_MS, (handle) =>
+      order(request.sessionId, (handle) =>
         handle.executeUpdate(addDepositUpdate, { args: [request] }),
       ),
     syncDeposit: (sessionId) =>
-      call(sessionId, UPDATE_MS, (handle) => handle.executeUpdate(syncDepositUpdate)),
+      order(sessionId, (handle) => handle.executeUpdate(syncDepositUpdate)),
     withdrawDeposit: (request) =>
-      call(request.sessionId, UPDATE_MS, (handle) =>
+      order(request.sessionId, (handle) =>
         handle.executeUpdate(withdrawDepositUpdate, { args: [request] }),
       ),
     changePolicy: (change) =>
-      call(change.sessionId, UPDATE_MS, (handle) =>
+      order(change.sessionId, (handle) =>
         handle.executeUpdate(changePolicyUpdate, { args: [change] }),
       ),
     task: (sessionId, taskId) =>

@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test';
 import { ServiceError, type Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { EngineError } from '../../../domain/errors.js';
 import { TASK_QUEUES, workflowIds, type Address } from '../../../domain/ids.js';
 import { parsePolicy, type OpenSessionRequest } from '../../../domain/session.js';
 import { openSessionGateway } from '../../../nodes/router/gateway.js';
@@ -167,4 +168,41 @@ test('a query that Temporal does not answer in time says that Temporal is away, 
     startSession: async () => undefined,
   });
   await assert.rejects(gateway.tasks('815'), { code: 'TEMPORAL_UNREACHABLE', retryable: true });
+});
+
+test('the gateway says which field of a change cannot be, and how little is free', async () => {
+  const gateway = openGateway();
+  const sessionId = '4343';
+  await withWorkers(env, FAKES, async () => {
+    await gateway.start({ ...REQUEST, sessionId });
+    const { policy } = await gateway.awaitState(sessionId, 'Open', 10_000);
+    const change = {
+      sessionId,
+      policy: { ...policy, model: 'n' },
+      nonce: 0,
+      signature: '0x',
+    } as const;
+    await assert.rejects(gateway.changePolicy(change), (error: EngineError) => {
+      assert.deepEqual([error.code, error.details['field']], ['POLICY_INVALID', 'model']);
+      return true;
+    });
+    const much = {
+      sessionId,
+      amountWei: `${10n ** 30n}`,
+      reference: '0x01',
+      signature: '0x',
+    } as const;
+    await assert.rejects(gateway.withdrawDeposit(much), { code: 'BUDGET_EXHAUSTED' });
+    const permit = { owner: OWNER, valueWei: '0', deadline: 0, signature: '0x' } as const;
+    const nothing = { ...much, payer: OWNER, permit, amountWei: '0' };
+    await assert.rejects(gateway.addDeposit(nothing), { code: 'AMOUNT_INVALID' });
+    const taskId = `0x${'33'.repeat(32)}` as const;
+    assert.deepEqual(await gateway.cancelTasks(sessionId, [taskId]), [
+      { taskId, outcome: 'failed', chargeWei: '0' },
+    ]);
+    await gateway.close(sessionId, { isCancelled: true });
+    await env.client.workflow.getHandle(workflowIds.session(CHAIN, sessionId)).result();
+    await assert.rejects(gateway.syncDeposit(sessionId), { code: 'SESSION_NOT_OPEN' });
+    await assert.rejects(gateway.syncDeposit('999999'), { code: 'SESSION_NOT_FOUND' });
+  });
 });
