@@ -225,25 +225,16 @@ contract SessionQueueTest is ServiceWorld {
         SessionId other = consumer.ask(queue, "other", 10 ether, GAS);
         settleRequest("batch", id, COMPLETED, 4 ether, MINER);
         settleRequest("other batch", other, COMPLETED, 4 ether, MINER);
-        bytes[6] memory calls = [
+        bytes32 taskId = queue.taskIdOf(id);
+        bytes[8] memory calls = [
             fulfilment("batch", id, REFUSED, 4 ether),
             fulfilment("batch", id, COMPLETED, 3 ether),
             fulfilment("other batch", id, COMPLETED, 4 ether),
             fulfilment("no batch", id, COMPLETED, 4 ether),
             fulfilment("batch", other, COMPLETED, 4 ether),
-            abi.encodeCall(
-                queue.fulfil,
-                (
-                    id,
-                    keccak256("task"),
-                    COMPLETED,
-                    EVIDENCE,
-                    RESULT,
-                    4 ether,
-                    "batch",
-                    new bytes32[](0)
-                )
-            )
+            claim(id, "other task", EVIDENCE, RESULT),
+            claim(id, taskId, RESULT, RESULT),
+            claim(id, taskId, EVIDENCE, EVIDENCE)
         ];
         for (uint256 i = 0; i < calls.length; i++) {
             (bool hasPassed, bytes memory reason) = address(queue).call(calls[i]);
@@ -406,6 +397,17 @@ contract SessionQueueTest is ServiceWorld {
         queue.expire(id);
         assertMoney(10 ether, 0, 10 ether, 0, 0);
         vm.assertEq(consumer.outcome(), EXPIRED, "outcome");
+    }
+
+    function claim(SessionId id, bytes32 taskId, bytes32 evidence, bytes32 result)
+        private
+        view
+        returns (bytes memory)
+    {
+        return abi.encodeCall(
+            queue.fulfil,
+            (id, taskId, COMPLETED, evidence, result, 4 ether, "batch", new bytes32[](0))
+        );
     }
 
     function join() private {
