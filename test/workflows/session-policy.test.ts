@@ -3,8 +3,10 @@ import { after, before, test } from 'node:test';
 import { Context } from '@temporalio/activity';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { workflowIds } from '../../domain/ids.js';
 import type { LeaseInput } from '../../domain/lease.js';
 import type { PolicyChange, SessionPolicy, SessionView } from '../../domain/session.js';
+import type { EndedTasks } from '../../domain/settlement.js';
 import {
   awaitStateUpdate,
   changePolicyUpdate,
@@ -13,11 +15,20 @@ import {
   completeTasksUpdate,
   sessionQuery,
   submitTasksUpdate,
+  taskQuery,
   tasksSettledSignal,
 } from '../../workflows/messages.js';
 import type { SessionInput } from '../../workflows/session.js';
-import { refused, startLocal, untilTrue, updateCodeOf, withWorkers } from '../support/workflows.js';
 import {
+  argumentOf,
+  refused,
+  startLocal,
+  untilTrue,
+  updateCodeOf,
+  withWorkers,
+} from '../support/workflows.js';
+import {
+  CHAIN,
   CLOSE,
   COMPLETION,
   network,
@@ -59,8 +70,20 @@ function changeOf(input: SessionInput, policy: Partial<SessionPolicy>, nonce = 0
 
 test('session: changes its policy once all under the old one has ended and is settled', async () => {
   const input = sessionInput('open');
-  const net = network();
-  await open(input, net.fakes, async (session) => {
+  const statesAtChange: unknown[] = [];
+  const { fakes } = network({
+    chain: {
+      // Judged by the policy on chain, the task must be settled before this.
+      changePolicy: async () => {
+        const session = env.client.workflow.getHandle(
+          workflowIds.session(CHAIN, input.request?.sessionId ?? ''),
+        );
+        statesAtChange.push((await session.query(taskQuery, TASK))?.state);
+        return '0x0c';
+      },
+    },
+  });
+  await open(input, fakes, async (session) => {
     await session.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
     const changed = session.executeUpdate(changePolicyUpdate, {
       args: [changeOf(input, { redundancy: 1, minMiners: 1, maxMiners: 2 })],
@@ -78,11 +101,12 @@ test('session: changes its policy once all under the old one has ended and is se
       'SESSION_BUSY',
     );
     await session.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
+    await untilTrue(env, () => isSettlementUrged(session), 'its settlement to be urged', '100ms');
     assert.equal((await session.query(sessionQuery)).state, 'Changing');
-    assert.ok(!net.calls.includes('policy:0'), 'judged by the policy on chain, it must be settled');
     await session.signal(tasksSettledSignal, { taskIds: [TASK], ...SETTLED });
 
     const view = await changed;
+    assert.deepEqual(statesAtChange, ['Settled']);
     assert.deepEqual(
       [view.state, view.policyNonce, view.policy.redundancy, view.miners.length],
       ['Open', 1, 1, 2],
@@ -98,6 +122,14 @@ test('session: changes its policy once all under the old one has ended and is se
     });
   });
 });
+
+async function isSettlementUrged(session: WorkflowHandle): Promise<boolean> {
+  const { events } = await session.fetchHistory();
+  return (events ?? []).some(
+    ({ signalExternalWorkflowExecutionInitiatedEventAttributes: signal }) =>
+      signal?.signalName === 'tasksEnded' && argumentOf<EndedTasks>(signal.input).isUrgent,
+  );
+}
 
 test('session: a router that serves it gets the new policy with its next lease', async () => {
   const input = sessionInput('open');
