@@ -48,8 +48,8 @@ contract SessionCallbacksTest is ServiceWorld {
         uint256 used = before - gasleft();
         vm.assertTrue(hasPassed, "fulfil");
         vm.assertEq(consumer.callbacks(), 1, "callbacks");
-        // Copying 200,000 bytes would take 95,000 gas more than the consumer's own.
-        vm.assertLe(used, GAS, "gas of a relayer");
+        // It takes 217,000 gas; copying 200,000 bytes would make it 332,000.
+        vm.assertLe(used, 270_000, "gas of a relayer");
         assertEnded();
     }
 
