@@ -68,7 +68,7 @@ async function committee(
       url: behaviour === 'gone' ? await closedUrl() : await oracleAt(behaviour),
     })),
   );
-  return createOracleActivities({ oracles, quorum, timeoutMs: 500 });
+  return createOracleActivities({ oracles, quorum, timeoutMs: 3_000 });
 }
 
 /** An address at which nothing listens. */
