@@ -12,14 +12,15 @@ import { untilKnown } from './failure.js';
 export interface ReleaseContentInput {
   /** The whole archive of the session. */
   readonly pages: readonly Cid[];
-  readonly keyring: Cid | null;
+  /** Every keyring that it has had: each opens all that is sealed. */
+  readonly keyrings: readonly Cid[];
   /** From the start of this workflow. */
   readonly retentionSeconds: number;
   readonly retries: RetryPolicies;
 }
 
 export async function releaseContent(input: ReleaseContentInput): Promise<void> {
-  const { pages, keyring, retentionSeconds, retries } = input;
+  const { pages, keyrings, retentionSeconds, retries } = input;
   const ipfs = ipfsActivities(retries);
   await sleep(retentionSeconds * 1_000);
   for (const page of pages) {
@@ -33,7 +34,7 @@ export async function releaseContent(input: ReleaseContentInput): Promise<void> 
       if (from === at) from = null;
     }
   }
-  if (keyring !== null) {
+  for (const keyring of keyrings) {
     await untilKnown('releasing a keyring', () => ipfs.unpin(keyring));
   }
 }

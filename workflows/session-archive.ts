@@ -31,7 +31,7 @@ export async function archiveTasks(session: SessionContext): Promise<never> {
 /** After the close: what the policy wants gone in time gets its own workflow, which knows all that
  * there is by the archive; so the rest goes there too. Queries still know it. */
 export async function startRelease(session: SessionContext): Promise<void> {
-  const { policy, ledger, sessionId, input, keyring } = session;
+  const { policy, ledger, sessionId, input, keyring, formerKeyrings } = session;
   if (policy.retentionSeconds === 0) return;
   const rest = ledger.records();
   for (let i = 0; i < rest.length; i += ARCHIVE_PAGE_TASKS) {
@@ -43,7 +43,7 @@ export async function startRelease(session: SessionContext): Promise<void> {
     args: [
       {
         pages: session.archive,
-        keyring: keyring?.cid ?? null,
+        keyrings: keyring === null ? [] : [...formerKeyrings, keyring.cid],
         retentionSeconds: policy.retentionSeconds,
         retries: input.retries,
       },

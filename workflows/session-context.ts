@@ -53,6 +53,7 @@ export interface Carried {
   readonly reservedAtMs: number;
   readonly miners: readonly ReservedMiner[];
   readonly keyring: KeyringRef | null;
+  readonly formerKeyrings: readonly Cid[];
   readonly ledger: LedgerState;
   /** Pages of tasks that the ledger no longer holds, oldest first. */
   readonly archive: readonly Cid[];
@@ -75,6 +76,8 @@ export class SessionContext {
   policyNonce: number;
   miners: readonly ReservedMiner[];
   keyring: KeyringRef | null;
+  /** Those that were wrapped for other miners before; they hold the same keys. */
+  formerKeyrings: readonly Cid[];
   archive: readonly Cid[];
   /** Tasks whose steps this run has put on chain. */
   readonly stepped = new Set<TaskId>();
@@ -116,6 +119,7 @@ export class SessionContext {
     this.policyNonce = carried?.policyNonce ?? 0;
     this.miners = carried?.miners ?? [];
     this.keyring = carried?.keyring ?? null;
+    this.formerKeyrings = carried?.formerKeyrings ?? [];
     this.archive = carried?.archive ?? [];
     this.openedAtMs = carried?.openedAtMs ?? Date.now();
     this.reservedAtMs = carried?.reservedAtMs ?? Date.now();
@@ -190,6 +194,7 @@ export class SessionContext {
       reservedAtMs: this.reservedAtMs,
       miners: this.miners,
       keyring: this.keyring,
+      formerKeyrings: this.formerKeyrings,
       ledger: this.ledger.state(),
       archive: this.archive,
       orders: this.orders,

@@ -76,7 +76,9 @@ export async function renewReservation(session: SessionContext): Promise<boolean
     if (came.length > 0 && session.keyring !== null) {
       const readers = linkReaders(session, chosen);
       const { rewrapKeyring } = minerActivities(input.retries);
-      session.keyring = await rewrapKeyring({ keyring: session.keyring, readers });
+      const former = session.keyring;
+      session.keyring = await rewrapKeyring({ keyring: former, readers });
+      session.formerKeyrings = [...session.formerKeyrings, former.cid];
     }
     session.miners = chosen;
     log.info('miners replaced', { sessionId, came: came.length, miners: chosen.length });

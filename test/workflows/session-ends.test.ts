@@ -152,10 +152,18 @@ test('session: takes any number of miners its policy allows, and no fewer', asyn
 
 test('session: replaces miners that are no candidates any more, and lets the others in', async () => {
   const rewraps: { keyring: { cid: string }; readers: readonly Reader[] }[] = [];
+  const unpinned: string[] = [];
   let candidates = MINERS;
   const spare = { ...MINERS[0], address: '0x05' as const, recipient: 'age10x05' };
   const { fakes } = network({
     chain: { listCandidates: async () => candidates },
+    ipfs: {
+      archiveTasks: async () => 'page',
+      releaseTasks: async () => null,
+      unpin: async (cid: string) => {
+        unpinned.push(cid);
+      },
+    },
     routers: {
       rewrapKeyring: async (input: (typeof rewraps)[number]) => {
         rewraps.push(input);
@@ -167,6 +175,7 @@ test('session: replaces miners that are no candidates any more, and lets the oth
     reserveSeconds: 600,
     taskSeconds: 3_600,
     maxMiners: 4,
+    retentionSeconds: 60,
   });
   await withWorkers(env, fakes, async () => {
     const handle = await start(input);
@@ -196,7 +205,9 @@ test('session: replaces miners that are no candidates any more, and lets the oth
     assert.equal(view.tasks.open, 1, 'no task has failed by it');
     await handle.executeUpdate(closeSessionUpdate, { args: [{ isCancelled: true }] });
     await handle.result();
+    await untilTrue(env, () => unpinned.length === 2, 'the release of its keyrings', '30s');
   });
+  assert.deepEqual(unpinned, ['keyring-cid', 'second-keyring'], 'both open what is sealed');
   assert.equal(rewraps.length, 1);
 });
 
