@@ -12,12 +12,14 @@ import type {
 } from '../domain/session.js';
 
 export interface SessionActivities {
+  /** What is signed anyone may hand in: each of these is `null` when somebody else has, and its
+   * transaction when not. */
   openSession(input: {
     readonly request: OpenSessionRequest;
     readonly policyCid: Cid;
-  }): Promise<Hex>;
+  }): Promise<Hex | null>;
   /** Takes a deposit with its payer's permit. */
-  depositFor(request: DepositRequest): Promise<Hex>;
+  depositFor(request: DepositRequest): Promise<Hex | null>;
   /** The deposit as it is on chain. */
   readDeposit(sessionId: SessionId): Promise<{
     /** Held and charged, together. */
@@ -29,8 +31,7 @@ export interface SessionActivities {
     readonly request: WithdrawalRequest;
     /** Of the committee, in order of their signers. */
     readonly signatures: readonly Hex[];
-  }): Promise<Hex>;
-  /** @returns its transaction; `null` when somebody else had handed in the same change. */
+  }): Promise<Hex | null>;
   changePolicy(input: {
     readonly change: PolicyChange;
     readonly policyCid: Cid;
@@ -59,13 +60,18 @@ export function createSessionActivities(deps: {
   const { execute, executeSigned } = writer;
   return {
     async openSession({ request, policyCid }) {
-      const write = service.encodeOpenSession(request, policyCid);
-      return (await execute(`open-session:${request.sessionId}`, write)).hash;
+      const { sessionId } = request;
+      const sent = execute(
+        `open-session:${sessionId}`,
+        service.encodeOpenSession(request, policyCid),
+      );
+      return await orDone(sent, () => service.hasPolicy(sessionId, policyCid));
     },
 
     async depositFor(request) {
       const key = `deposit:${request.sessionId}:${request.payer}:${request.reference}`;
-      return (await execute(key, service.encodeDepositFor(request))).hash;
+      const sent = execute(key, service.encodeDepositFor(request));
+      return await orDone(sent, () => service.isDeposited(request));
     },
 
     async readDeposit(sessionId) {
@@ -77,20 +83,16 @@ export function createSessionActivities(deps: {
 
     async withdrawDeposit({ request, signatures }) {
       const key = `withdraw-deposit:${request.sessionId}:${request.reference}`;
-      const write = service.encodeWithdrawDeposit(request, signatures);
-      return (await executeSigned(key, write)).hash;
+      const sent = executeSigned(key, service.encodeWithdrawDeposit(request, signatures));
+      return await orDone(sent, () => service.isWithdrawn(request));
     },
 
     async changePolicy({ change, policyCid }) {
       const { sessionId, nonce } = change;
       // Of two policies for one nonce, the first may have been refused.
       const key = `change-policy:${sessionId}:${nonce}:${policyCid}`;
-      try {
-        return (await execute(key, service.encodeChangePolicy(change, policyCid))).hash;
-      } catch (error) {
-        if (!isRevert(error) || !(await service.hasPolicy(sessionId, policyCid))) throw error;
-        return null;
-      }
+      const sent = execute(key, service.encodeChangePolicy(change, policyCid));
+      return await orDone(sent, () => service.hasPolicy(sessionId, policyCid));
     },
 
     async closeSession(close) {
@@ -107,6 +109,19 @@ export function createSessionActivities(deps: {
       return { refundedWei: closing.refundedWei.toString() };
     },
   };
+}
+
+/** @returns `null` when the transaction was refused because it had been done before. */
+async function orDone(
+  sent: Promise<{ readonly hash: Hex }>,
+  isDone: () => Promise<boolean>,
+): Promise<Hex | null> {
+  try {
+    return (await sent).hash;
+  } catch (error) {
+    if (!isRevert(error) || !(await isDone())) throw error;
+    return null;
+  }
 }
 
 function isRevert(error: unknown): boolean {

@@ -2,6 +2,7 @@
  * @see contracts/src/service/ISessionManager.sol, ISessionPayment.sol */
 import { ZeroHash, type JsonRpcProvider } from 'ethers';
 import { sessionManagerAbi, sessionPaymentAbi } from '../../contracts/abi.js';
+import { signingDomain, type MessageType } from '../../domain/attestation.js';
 import type { LayerConfig } from '../../domain/config.js';
 import type { Address, Cid, Hex, SessionId } from '../../domain/ids.js';
 import type { MoneySummary } from '../../domain/money.js';
@@ -16,6 +17,7 @@ import { digestOf } from '../ipfs/cid.js';
 import { addressOf, BoundContract, type Write } from './contract.js';
 import type { ReceiptSummary } from './receipt.js';
 import { member } from './registry.js';
+import { messageHash, type MessageValue } from './sign.js';
 import { splitSignature } from './token.js';
 
 /** Same order as `enum AccountStatus` in contracts/src/service/ISessionPayment.sol. */
@@ -184,9 +186,21 @@ export class ServiceChain {
     ]);
   }
 
-  /** Whether a deposit or withdrawal was applied, whoever relayed it.
-   * @param digest - `messageHash` of `Deposit` or `WithdrawDeposit` in SessionPayment's domain. */
-  async isMessageUsed(digest: Hex): Promise<boolean> {
+  /** Whether a deposit was made, whoever relayed it. */
+  async isDeposited(request: Omit<DepositRequest, 'signature' | 'permit'>): Promise<boolean> {
+    const { sessionId, payer, amountWei, reference } = request;
+    return await this.#isUsed('Deposit', { sessionId, payer, amount: amountWei, reference });
+  }
+
+  /** Whether a withdrawal was made, whoever relayed it. */
+  async isWithdrawn(request: Omit<WithdrawalRequest, 'signature'>): Promise<boolean> {
+    const { sessionId, amountWei, reference } = request;
+    return await this.#isUsed('WithdrawDeposit', { sessionId, amount: amountWei, reference });
+  }
+
+  async #isUsed(type: MessageType, value: MessageValue): Promise<boolean> {
+    const [, , , chainId] = await this.#payment.read('eip712Domain', []);
+    const digest = messageHash(type, signingDomain(Number(chainId), this.sessionPayment), value);
     const [isUsed] = await this.#payment.read('isUsed', [digest]);
     return isUsed;
   }

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createSessionActivities, type ServiceWriter } from '../../activities/sessions.js';
+import {
+  createSessionActivities,
+  type ServiceWriter,
+  type SessionActivities,
+} from '../../activities/sessions.js';
 import type { ServiceChain } from '../../adapters/chain/service.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Hex } from '../../domain/ids.js';
 import {
   parsePolicy,
   type DepositRequest,
+  type OpenSessionRequest,
   type PolicyChange,
   type WithdrawalRequest,
 } from '../../domain/session.js';
@@ -35,9 +40,7 @@ const CHANGE: PolicyChange = {
 const REVERTED = new EngineError('TRANSACTION_REVERTED');
 
 /** A writer that notes keys, and an account on chain. */
-function world(
-  state: { refuses?: EngineError; account?: object | null; hasPolicy?: boolean } = {},
-) {
+function world(state: { refuses?: EngineError; account?: object | null; isDone?: boolean } = {}) {
   const keys: string[] = [];
   const send =
     (kind: string): ServiceWriter['execute'] =>
@@ -51,7 +54,10 @@ function world(
   // The chain is a class; these are its methods that the activities call.
   const service = {
     readSession: async () => account,
-    hasPolicy: async () => state.hasPolicy ?? false,
+    hasPolicy: async () => state.isDone ?? false,
+    isDeposited: async () => state.isDone ?? false,
+    isWithdrawn: async () => state.isDone ?? false,
+    encodeOpenSession: encode,
     encodeDepositFor: encode,
     encodeWithdrawDeposit: encode,
     encodeChangePolicy: encode,
@@ -90,13 +96,22 @@ test('readDeposit: adds up what is held and what was charged, and says who is le
   });
 });
 
-test('changePolicy: finds the change that somebody else has handed in, and no other', async () => {
-  const input = { change: CHANGE, policyCid: 'policy-cid' };
-  const relayed = world({ refuses: REVERTED, hasPolicy: true });
-  assert.equal(await relayed.activities.changePolicy(input), null);
-  await assert.rejects(world({ refuses: REVERTED }).activities.changePolicy(input), {
-    code: 'TRANSACTION_REVERTED',
-  });
-  const down = world({ refuses: new EngineError('CHAIN_UNREACHABLE'), hasPolicy: true });
-  await assert.rejects(down.activities.changePolicy(input), { code: 'CHAIN_UNREACHABLE' });
+test('session activities: find done what somebody else has handed in, and nothing else', async () => {
+  const opening = { request: { sessionId: '7' } as OpenSessionRequest, policyCid: 'policy-cid' };
+  const each: ((activities: SessionActivities) => Promise<Hex | null>)[] = [
+    (activities) => activities.openSession(opening),
+    (activities) => activities.depositFor(DEPOSIT),
+    (activities) => activities.withdrawDeposit({ request: WITHDRAWAL, signatures: [] }),
+    (activities) => activities.changePolicy({ change: CHANGE, policyCid: 'policy-cid' }),
+  ];
+  const down = new EngineError('CHAIN_UNREACHABLE');
+  for (const act of each) {
+    assert.equal(await act(world({ refuses: REVERTED, isDone: true }).activities), null);
+    await assert.rejects(act(world({ refuses: REVERTED }).activities), {
+      code: 'TRANSACTION_REVERTED',
+    });
+    await assert.rejects(act(world({ refuses: down, isDone: true }).activities), {
+      code: 'CHAIN_UNREACHABLE',
+    });
+  }
 });

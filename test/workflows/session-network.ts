@@ -154,5 +154,3 @@ export const COMPLETION = {
 export const CLOSE: { args: [{ isCancelled: boolean }] } = { args: [{ isCancelled: false }] };
 /** What the settlement workflow says of settled tasks. */
 export const SETTLED = { isSettled: true, transaction: '0x0c', batchCid: 'batch-cid' } as const;
-/** What it says of those that the committee disputes. */
-export const DISPUTED = { isSettled: false, transaction: null, batchCid: null } as const;

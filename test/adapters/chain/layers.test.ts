@@ -11,7 +11,7 @@ import { scoresHashOf } from '../../../adapters/chain/pack-scores.js';
 import { OnboardingChain } from '../../../adapters/chain/registry.js';
 import { ServiceChain } from '../../../adapters/chain/service.js';
 import { settleMessage } from '../../../adapters/chain/settle-message.js';
-import { messageHash, signMessage, type MessageValue } from '../../../adapters/chain/sign.js';
+import { signMessage, type MessageValue } from '../../../adapters/chain/sign.js';
 import { signPermit, TokenChain } from '../../../adapters/chain/token.js';
 import type { Write } from '../../../adapters/chain/contract.js';
 import { cidOf, digestOf } from '../../../adapters/ipfs/cid.js';
@@ -329,7 +329,6 @@ test('an open session takes deposits and another policy, gives back, and lets it
 
   const reference = id('deposit') as Hex;
   const value = { sessionId, payer: owner, amount: 2n * TOKENS, reference };
-  assert.equal(await service.isMessageUsed(messageHash('Deposit', paying, value)), false);
   const deposit: DepositRequest = {
     sessionId,
     payer: owner,
@@ -338,8 +337,10 @@ test('an open session takes deposits and another policy, gives back, and lets it
     signature: await signMessage(wallet, 'Deposit', paying, value),
     permit: await permitOf(2n * TOKENS),
   };
+  assert.equal(await service.isDeposited(deposit), false);
   await execute('service', service.encodeDepositFor(deposit));
-  assert.equal(await service.isMessageUsed(messageHash('Deposit', paying, value)), true);
+  assert.equal(await service.isDeposited(deposit), true);
+  assert.equal(await service.isDeposited({ ...deposit, reference: id('other') as Hex }), false);
   await assert.rejects(execute('service', service.encodeDepositFor(deposit)), {
     code: 'TRANSACTION_REVERTED',
     message: /CommitteeSignedDigestUsed/,
@@ -353,7 +354,9 @@ test('an open session takes deposits and another policy, gives back, and lets it
     signature: await signMessage(wallet, 'WithdrawDeposit', paying, taking),
   };
   const consent = await approve('WithdrawDeposit', sessionPayment, taking);
+  assert.equal(await service.isWithdrawn(withdrawal), false);
   await execute('service', service.encodeWithdrawDeposit(withdrawal, consent));
+  assert.equal(await service.isWithdrawn(withdrawal), true);
 
   const newCid = cidOf(new TextEncoder().encode('another policy'));
   const changing = { sessionId, policyHash: digestOf(newCid), nonce: 0 };
