@@ -14,7 +14,7 @@ import {
   syncDepositUpdate,
   withdrawDepositUpdate,
 } from '../../workflows/messages.js';
-import { refused, startLocal, updateCodeOf, withWorkers } from '../support/workflows.js';
+import { refused, startLocal, untilTrue, updateCodeOf, withWorkers } from '../support/workflows.js';
 import {
   CLOSE,
   network,
@@ -189,11 +189,16 @@ test('session: promises no task what is on its way to the owner', async () => {
     const withdrawn = session.executeUpdate(withdrawDepositUpdate, {
       args: [withdrawal(sessionId, '999999')],
     });
-    const [answer] = await session.executeUpdate(submitTasksUpdate, {
-      args: [{ tasks: [SUBMISSION] }],
-    });
-    assert.deepEqual(answer, { taskId: SUBMISSION.taskId, refused: 'BUDGET_EXHAUSTED' });
-    release();
+    try {
+      const freeWei = async () => (await session.query(sessionQuery)).budget.freeWei;
+      await untilTrue(env, async () => (await freeWei()) === '1', 'the withdrawal', '20ms');
+      const [answer] = await session.executeUpdate(submitTasksUpdate, {
+        args: [{ tasks: [SUBMISSION] }],
+      });
+      assert.deepEqual(answer, { taskId: SUBMISSION.taskId, refused: 'BUDGET_EXHAUSTED' });
+    } finally {
+      release();
+    }
     assert.equal((await withdrawn).budget.refundedWei, '999999');
   });
 });
