@@ -87,6 +87,7 @@ function waitingResult(sessionId: SessionId, heldWei: bigint, exitAt: number): R
   return {
     lines: [
       `Session ${sessionId} holds ${formatTokens(heldWei)} tokens. Repeat the command after ${at(exitAt)}.`,
+      'Where there is an engine, `cortensor session sync` lets it settle, close and refund at once.',
     ],
     json: { sessionId, status: 'Exiting', heldWei: heldWei.toString(), exitAt },
   };
