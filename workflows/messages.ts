@@ -81,9 +81,6 @@ export const withdrawDepositUpdate = defineUpdate<SessionView, [WithdrawalReques
 /** Puts another policy in force once the tasks under way have ended. Answers like `addDeposit`. */
 export const changePolicyUpdate = defineUpdate<SessionView, [PolicyChange]>('changePolicy');
 
-/** The owner takes its exit on chain: the session closes at once. */
-export const exitRequestedSignal = defineSignal('exitRequested');
-
 /** Resolves once the session has left the states before `until`. */
 export const awaitStateUpdate = defineUpdate<SessionView, [until: SessionView['state']]>(
   'awaitState',

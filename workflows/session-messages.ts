@@ -25,7 +25,6 @@ import {
   claimLeaseUpdate,
   closeSessionUpdate,
   completeTasksUpdate,
-  exitRequestedSignal,
   sessionQuery,
   setKeyringUpdate,
   submitTasksUpdate,
@@ -81,9 +80,6 @@ export function handleMessages(session: SessionContext, lease: SessionLease): vo
     session.isCloseAsked = true;
     session.isCancelled ||= isCancelled;
     return session.view();
-  });
-  setHandler(exitRequestedSignal, () => {
-    session.isCloseAsked = true;
   });
 }
 

@@ -9,9 +9,9 @@ import {
   cancelTasksUpdate,
   closeSessionUpdate,
   completeTasksUpdate,
-  exitRequestedSignal,
   sessionQuery,
   submitTasksUpdate,
+  syncDepositUpdate,
   taskQuery,
 } from '../../workflows/messages.js';
 import type { SessionInput } from '../../workflows/session.js';
@@ -120,12 +120,14 @@ test('session: a cancelled task is free, and one that has ended stays as it ende
   });
 });
 
-test('session: closes at once when its owner takes the exit on chain', async () => {
-  const { fakes, closed } = network();
+test('session: closes at once when it sees that its owner takes the exit on chain', async () => {
+  const { fakes, closed, account } = network();
   await withWorkers(env, fakes, async () => {
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    await handle.signal(exitRequestedSignal);
+    await untilQuiet(handle);
+    account.isOpen = false;
+    await handle.executeUpdate(syncDepositUpdate);
     const view = (await handle.result()) as SessionView;
     assert.deepEqual([view.state, view.budget.refundedWei], ['Closed', '1000000']);
   });
