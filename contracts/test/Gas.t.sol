@@ -139,6 +139,7 @@ contract GasTest is ServiceWorld {
         call = abi.encodeCall(
             manager.changePolicy, (id, keccak256("new"), 0, signPolicy(1, id, keccak256("new"), 0))
         );
+        vm.prank(OPERATOR);
         measure(address(manager), call, "changePolicy");
         call = abi.encodeCall(payment.closeSession, (id, 0, closing(id, 0)));
         measure(address(payment), call, "closeSession");

@@ -114,7 +114,9 @@ abstract contract ServiceHandler is ServiceWorld {
         (bool found, SessionId id) = pickOpen(which);
         if (!found || isRequest[id]) return;
         uint64 nonce = uint64(policyChanges[id]++);
-        manager.changePolicy(id, policyHash, nonce, signPolicy(_keys[id], id, policyHash, nonce));
+        bytes memory signature = signPolicy(_keys[id], id, policyHash, nonce);
+        vm.prank(OPERATOR);
+        manager.changePolicy(id, policyHash, nonce, signature);
     }
 
     /// @dev One or two sessions, opened where there is none, one to eight fresh tasks each, now and

@@ -44,6 +44,8 @@ interface ISessionManager {
     error SessionManagerDepositZero();
     /// @notice Thrown when another contract than `queue` opens a session for somebody.
     error SessionManagerNotQueue(address caller);
+    /// @notice Thrown when another than the queue's operator relays a change of policy.
+    error SessionManagerNotOperator(address caller);
     /// @notice Thrown when the policy of a session is changed that does not exist or is closed.
     error SessionManagerNotOpen(SessionId sessionId);
     /// @notice Thrown when a change of policy is not the next one.
@@ -86,7 +88,9 @@ interface ISessionManager {
         uint256 deposit
     ) external returns (SessionId sessionId);
 
-    /// @notice Gives a session another policy. Anyone may relay.
+    /// @notice Gives a session another policy, which its tasks are judged by from now on. The operator
+    /// relays, once all that was done under the old one is settled: an owner that could choose the
+    /// moment could leave miners unpaid.
     /// @param policyHash SHA-256 of the new policy's canonical JSON
     /// @param nonce the session's `policyNonce`
     /// @param ownerSignature over `ChangePolicy` in this contract's domain, by the owner's key or

@@ -70,6 +70,9 @@ contract SessionManager is ISessionManager, EIP712 {
         uint64 nonce,
         bytes calldata ownerSignature
     ) external {
+        if (msg.sender != _queue.operator()) {
+            revert SessionManagerNotOperator(msg.sender);
+        }
         AccountStatus status = _payment.accountOf(sessionId).status;
         if (status != AccountStatus.Open && status != AccountStatus.Exiting) {
             revert SessionManagerNotOpen(sessionId);

@@ -157,14 +157,35 @@ contract SessionManagerTest is ServiceWorld {
 
     // changePolicy
 
-    function test_changePolicy_replacesHash_andCounts_byAnyone() public {
+    function relay(
+        ISessionManager target,
+        SessionId id,
+        bytes32 policyHash,
+        uint64 nonce,
+        bytes memory signature
+    ) private {
+        vm.prank(OPERATOR);
+        target.changePolicy(id, policyHash, nonce, signature);
+    }
+
+    function test_changePolicy_reverts_byAnyoneButOperator() public {
+        SessionId id = openSession(KEY, REFERENCE, 10 ether);
+        bytes memory signature = signPolicy(KEY, id, "new", 0);
+        vm.expectRevert(
+            abi.encodeWithSelector(ISessionManager.SessionManagerNotOperator.selector, owner)
+        );
+        vm.prank(owner);
+        manager.changePolicy(id, "new", 0, signature);
+    }
+
+    function test_changePolicy_replacesHash_andCounts_byOperator() public {
         SessionId id = openSession(KEY, REFERENCE, 10 ether);
         for (uint64 nonce = 0; nonce < 3; nonce++) {
             bytes32 policy = keccak256(abi.encode(nonce));
             bytes memory signature = signPolicy(KEY, id, policy, nonce);
             vm.expectEmit(address(manager));
             emit ISessionManager.SessionUpdated(id, policy, nonce);
-            manager.changePolicy(id, policy, nonce, signature);
+            relay(manager, id, policy, nonce, signature);
             vm.assertEq(manager.sessionOf(id).policyHash, policy, "policy");
             vm.assertEq(manager.sessionOf(id).policyNonce, nonce + 1, "nonce");
         }
@@ -180,13 +201,13 @@ contract SessionManagerTest is ServiceWorld {
                 ISessionManager.SessionManagerNonceInvalid.selector, id, uint64(1), uint64(0)
             )
         );
-        manager.changePolicy(id, "new", 1, ahead);
-        manager.changePolicy(id, "new", 0, signature);
+        relay(manager, id, "new", 1, ahead);
+        relay(manager, id, "new", 0, signature);
         vm.expectPartialRevert(ISessionManager.SessionManagerNonceInvalid.selector);
-        manager.changePolicy(id, "new", 0, signature);
+        relay(manager, id, "new", 0, signature);
         // The signature over nonce 0 does not pass as one over nonce 1.
         vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
-        manager.changePolicy(id, "new", 1, signature);
+        relay(manager, id, "new", 1, signature);
     }
 
     function test_changePolicy_reverts_byOthers_andForOtherSessions() public {
@@ -197,17 +218,17 @@ contract SessionManagerTest is ServiceWorld {
         vm.expectRevert(
             abi.encodeWithSelector(ISessionManager.SessionManagerSignatureInvalid.selector, owner)
         );
-        manager.changePolicy(id, "new", 0, foreign);
+        relay(manager, id, "new", 0, foreign);
         vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
-        manager.changePolicy(other, "new", 0, signature);
+        relay(manager, other, "new", 0, signature);
         vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
-        manager.changePolicy(id, "newer", 0, signature);
+        relay(manager, id, "newer", 0, signature);
         vm.expectRevert(
             abi.encodeWithSelector(
                 ISessionManager.SessionManagerNotOpen.selector, SessionId.wrap(1)
             )
         );
-        manager.changePolicy(SessionId.wrap(1), "new", 0, signature);
+        relay(manager, SessionId.wrap(1), "new", 0, signature);
     }
 
     function test_changePolicy_reverts_whenSignedForAnotherChainOrContract() public {
@@ -215,25 +236,25 @@ contract SessionManagerTest is ServiceWorld {
         bytes memory signature = signPolicy(KEY, id, "new", 0);
         vm.chainId(block.chainid + 1);
         vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
-        manager.changePolicy(id, "new", 0, signature);
+        relay(manager, id, "new", 0, signature);
         vm.chainId(31337);
         ISessionManager original = manager;
         deployAround(address(token));
         SessionId twin = openSession(KEY, REFERENCE, 10 ether);
         vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
-        manager.changePolicy(twin, "new", 0, signature);
-        original.changePolicy(id, "new", 0, signature);
+        relay(manager, twin, "new", 0, signature);
+        relay(original, id, "new", 0, signature);
     }
 
     function test_changePolicy_passes_whileExiting_andRevertsOnceClosed() public {
         SessionId id = openSession(KEY, REFERENCE, 10 ether);
         vm.prank(owner);
         payment.requestExit(id);
-        manager.changePolicy(id, "new", 0, signPolicy(KEY, id, "new", 0));
+        relay(manager, id, "new", 0, signPolicy(KEY, id, "new", 0));
         payment.closeSession(id, 0, closing(id, 0));
         bytes memory signature = signPolicy(KEY, id, "newer", 1);
         vm.expectPartialRevert(ISessionManager.SessionManagerNotOpen.selector);
-        manager.changePolicy(id, "newer", 1, signature);
+        relay(manager, id, "newer", 1, signature);
     }
 
     function test_changePolicy_passes_whenOwnerIsContract() public {
@@ -250,9 +271,9 @@ contract SessionManagerTest is ServiceWorld {
         bytes32 change =
             keccak256(abi.encode(manager.CHANGE_POLICY_TYPEHASH(), id, bytes32("new"), uint64(0)));
         vm.expectPartialRevert(ISessionManager.SessionManagerSignatureInvalid.selector);
-        manager.changePolicy(id, "new", 0, "");
+        relay(manager, id, "new", 0, "");
         wallet.approveDigest(digestOf(address(manager), change));
-        manager.changePolicy(id, "new", 0, "");
+        relay(manager, id, "new", 0, "");
         vm.assertEq(manager.sessionOf(id).policyHash, "new", "policy");
     }
 
