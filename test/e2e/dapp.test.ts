@@ -27,6 +27,7 @@ import { parseChatResult } from '../../domain/chat.js';
 import type { Address, Hex, SessionId } from '../../domain/ids.js';
 import { parsePolicy, type PolicyInput } from '../../domain/session.js';
 import { TASK_OUTCOMES, type TaskOutcome } from '../../domain/task.js';
+import { CortensorClient } from '../../sdk/index.js';
 import { blocks, readPage } from '../docs/markdown.js';
 
 const CONFIG = `
@@ -281,6 +282,46 @@ async function run(
   });
   return stdout;
 }
+
+test('a session that wants it has every step of its task on chain, and is paid for as ever', async () => {
+  const { routerUrls, apiKey, users, chains, service } = network;
+  const client = new CortensorClient({ baseUrl: routerUrls[0] ?? '', apiKey });
+  const signer = users[0]?.wallet;
+  assert.ok(signer !== undefined);
+  const session = await client.openSession({
+    signer,
+    policy: {
+      model: 'scripted',
+      level: 'open',
+      priceCeilingWei: '1000000000000',
+      settlement: 'stepwise',
+      taskSeconds: 20,
+    },
+    depositWei: PAYMENT_WEI,
+  });
+  const { taskId } = await session.ask('Why is the sky blue?').done;
+  await session.close();
+  const { state, budget, miners } = await session.waitUntil('Closed', { timeoutMs: END_MS });
+  assert.equal(state, 'Closed');
+  const [task] = await session.tasks();
+  assert.equal(task?.state, 'Settled');
+  assert.equal(await chains.queue.readTaskState(session.id, taskId), 'Ended');
+  const logs = await service.getLogs({
+    address: chains.queue.sessionQueue,
+    topics: [null, QUEUE.encodeFilterTopics('TaskEnded', [session.id])[1] ?? null],
+    fromBlock: 0,
+  });
+  const names = logs.map((log) => QUEUE.parseLog(log)?.name);
+  const each = (name: string) => names.filter((one) => one === name).length;
+  assert.deepEqual([names[0], names[1], names.at(-1)], ['TaskQueued', 'TaskAssigned', 'TaskEnded']);
+  const answered = each('TaskCommitted');
+  assert.ok(answered >= 2 && answered <= miners.length, names.join());
+  assert.equal(each('TaskPrecommitted'), answered);
+  assert.equal(each('TaskAllPrecommitted'), 1);
+  assert.equal(new Set(logs.map((log) => log.transactionHash)).size, names.length - 2);
+  assert.equal(BigInt(budget.chargedWei) + BigInt(budget.refundedWei), PAYMENT_WEI);
+  assert.notEqual(budget.chargedWei, '0');
+});
 
 test('while the engine is away, anybody refunds a request after its deadline', async () => {
   const { service, supervisor, users, chains } = network;
