@@ -10,7 +10,14 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { Contract, ContractFactory, Interface, toQuantity, type InterfaceAbi } from 'ethers';
+import {
+  Contract,
+  ContractFactory,
+  Interface,
+  toQuantity,
+  type InterfaceAbi,
+  type Result,
+} from 'ethers';
 import { startWholeNetwork, type WholeNetwork } from '../../bench/network/whole-network.js';
 import {
   cortensorTokenAbi,
@@ -156,24 +163,46 @@ async function untilEnded(sessionId: SessionId): Promise<TaskOutcome> {
   });
 }
 
-/** The `TaskEnded` events of a request. */
-async function endsOf(
-  sessionId: SessionId,
-): Promise<{ outcome: TaskOutcome | undefined; called: boolean }[]> {
+/** What the `TaskEnded` events of a request say. */
+async function endedLogs(sessionId: SessionId): Promise<readonly (Result | undefined)[]> {
   const logs = await network.service.getLogs({
     address: network.chains.queue.sessionQueue,
     topics: QUEUE.encodeFilterTopics('TaskEnded', [sessionId]),
     fromBlock: 0,
   });
-  return logs.map((log) => {
-    const args = QUEUE.parseLog(log)?.args;
-    const outcome = TASK_OUTCOMES[Number(args?.['outcome'])];
-    return { outcome, called: args?.['callbackSucceeded'] === true };
-  });
+  return logs.map((log) => QUEUE.parseLog(log)?.args);
+}
+
+async function endsOf(
+  sessionId: SessionId,
+): Promise<{ outcome: TaskOutcome | undefined; called: boolean }[]> {
+  return (await endedLogs(sessionId)).map((args) => ({
+    outcome: TASK_OUTCOMES[Number(args?.['outcome'])],
+    called: args?.['callbackSucceeded'] === true,
+  }));
+}
+
+/** The proof of a request's task, from the network's router. */
+async function proofOf(sessionId: SessionId, taskId: string): Promise<TaskProof> {
+  const { routerUrls, apiKey } = network;
+  const response = await fetch(
+    `${routerUrls[0]}/api/v1/sessions/${sessionId}/tasks/${taskId}/proof`,
+    { headers: { authorization: `Bearer ${apiKey}` }, signal: AbortSignal.timeout(10_000) },
+  );
+  assert.equal(response.status, 200, await response.clone().text());
+  return (await response.json()) as TaskProof;
+}
+
+/** What a completed request's answer cost: every miner that agreed is paid. */
+async function chargeOf(sessionId: SessionId): Promise<bigint> {
+  const [ended] = await endedLogs(sessionId);
+  const { chargeWei } = await proofOf(sessionId, String(ended?.['taskId']));
+  assert.notEqual(chargeWei, '0');
+  return BigInt(chargeWei);
 }
 
 test('a contract gets its answer: digest, CID, proof, and what it did not cost', async () => {
-  const { config, chains, routerUrls, apiKey } = network;
+  const { config, chains } = network;
   const dapp = await deploy();
   const sessionId = await dapp.ask('ETH/USD');
   const comment = await dapp.answer(sessionId);
@@ -184,17 +213,11 @@ test('a contract gets its answer: digest, CID, proof, and what it did not cost',
   const result = parseChatResult(JSON.parse(new TextDecoder().decode(bytes)));
   assert.ok(result.text.length > 0);
   // Anybody can have the answer proven to the chain, whoever hands out the proof.
-  const response = await fetch(
-    `${routerUrls[0]}/api/v1/sessions/${sessionId}/tasks/${comment.taskId}/proof`,
-    { headers: { authorization: `Bearer ${apiKey}` }, signal: AbortSignal.timeout(10_000) },
-  );
-  assert.equal(response.status, 200, await response.clone().text());
-  const proof = (await response.json()) as TaskProof;
+  const proof = await proofOf(sessionId, comment.taskId);
   assert.equal(proof.batchId, comment.batchId);
   assert.equal(proof.resultDigest, comment.resultDigest);
   assert.equal(await chains.service.verifyTask(comment.batchId, proof.leaf, proof.proof), true);
-  assert.equal(await dapp.balanceWei(), FUNDS_WEI - BigInt(proof.chargeWei));
-  assert.notEqual(proof.chargeWei, '0');
+  assert.equal(await dapp.balanceWei(), FUNDS_WEI - (await chargeOf(sessionId)));
 });
 
 test('a request whose miners disagree gets its money back, and is told so', async () => {
@@ -226,8 +249,9 @@ test('a contract that reverts in its callback costs nobody but itself', async ()
   assert.equal(await untilEnded(lost), 'completed');
   assert.deepEqual(await endsOf(lost), [{ outcome: 'completed', called: false }]);
   await network.service.send('anvil_setCode', [reverting.address, code]);
-  // What was left is there all the same; the answer is paid for.
-  assert.equal(await reverting.balanceWei(), await other.balanceWei());
+  // What was left is there all the same; the answer is paid for, to those miners that agreed.
+  assert.equal(await reverting.balanceWei(), FUNDS_WEI - (await chargeOf(lost)));
+  assert.equal(await other.balanceWei(), FUNDS_WEI - (await chargeOf(kept)));
 });
 
 test('a request during which the worker is killed is answered once', async () => {
