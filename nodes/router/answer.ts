@@ -13,7 +13,14 @@ import { EngineError } from '../../domain/errors.js';
 import { parseSessionId, type SessionId } from '../../domain/ids.js';
 import type { ChatRequest } from '../../domain/task.js';
 import type { AppDeps, AppEnv } from './app.js';
-import { promptBytes, toChatRequest, type AnswerHead, type AnswerShape, type Ask } from './chat.js';
+import {
+  chatShape,
+  promptBytes,
+  toChatRequest,
+  type AnswerHead,
+  type AnswerShape,
+  type Ask,
+} from './chat.js';
 import { conversationOf } from './conversation.js';
 import { errorBody, publicError } from './errors.js';
 import type { ServedTask, SessionHost } from './session-host.js';
@@ -66,6 +73,21 @@ export async function answer(
   const head = { taskId: task.taskId, created, model };
   const reply = { deps, host, channel, task, head, shape };
   return isStream ? answerStream(c, reply) : answerWhole(c, reply);
+}
+
+/** Follows the answer to a task as chunks of a chat completion, whoever asked for it.
+ * @throws SESSION_SEALED — only its client can open it. */
+export async function followAnswer(
+  c: Context<AppEnv>,
+  deps: AppDeps,
+  host: SessionHost,
+  task: ServedTask,
+): Promise<Response> {
+  const { channel } = host.keys;
+  if (channel === null) throw new EngineError('SESSION_SEALED');
+  const created = Math.floor(task.startedAt / 1_000);
+  const head = { taskId: task.taskId, created, model: host.lease.policy.model };
+  return answerStream(c, { deps, host, channel, task, head, shape: chatShape(true) });
 }
 
 /** Header, body, or the only session of the API key. */

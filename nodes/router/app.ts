@@ -45,8 +45,9 @@ export interface AppDeps {
   readonly log: Log;
 }
 export interface AppEnv {
-  /** Of the server around the app. */
-  Bindings: Partial<HttpBindings>;
+  /** Of the server around the app; of a request within a WebSocket, `sent` aborts when its answer is
+   * out, or nobody waits for it any more. */
+  Bindings: Partial<HttpBindings> & { readonly sent?: AbortSignal };
   /** What middleware leaves for routes, and they for it. */
   Variables: {
     requestId: string;

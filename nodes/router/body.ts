@@ -24,7 +24,15 @@ export async function readJson<T>(
   schema: z.ZodType<T>,
   limits: BodyLimits,
 ): Promise<T> {
-  const text = decode(await readBytes(request, limits), limits.notText);
+  return parseJson(decode(await readBytes(request, limits), limits.notText), schema, limits);
+}
+
+/** Parses a text as JSON of a shape; throws as `readJson`. */
+export function parseJson<T>(
+  text: string,
+  schema: z.ZodType<T>,
+  limits: Pick<BodyLimits, 'unsupported'>,
+): T {
   if (depthOf(text) > MAX_DEPTH) {
     throw new EngineError('REQUEST_INVALID', {
       field: 'body',

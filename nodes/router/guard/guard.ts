@@ -80,7 +80,7 @@ export class Guard {
         await next();
       } finally {
         // Without a server around it, an app has nothing that tells when an answer is out.
-        if (c.env?.outgoing === undefined) leave();
+        if (c.env?.outgoing === undefined && c.env?.sent === undefined) leave();
       }
     });
     app.use('/api/v1/sessions/:id/*', async (c, next) => {
@@ -127,10 +127,16 @@ export class Guard {
     await this.#budgets.settled();
   }
 
-  #know(c: Context<AppEnv>): Caller {
+  /** Finds who an `Authorization` header names.
+   * @throws API_KEY_INVALID */
+  identify(authorization: string | undefined): Caller {
     const { apiKeys: keys, limits: rates } = this.#deps.config;
     const openToken = (token: string) => this.signIn.openToken(token);
-    const caller = authenticate(c.req.header('authorization'), { keys, openToken, rates });
+    return authenticate(authorization, { keys, openToken, rates });
+  }
+
+  #know(c: Context<AppEnv>): Caller {
+    const caller = this.identify(c.req.header('authorization'));
     requireScope(caller, scopeOf(c.req.method, c.req.path));
     c.set('apiKey', caller);
     return caller;
@@ -175,8 +181,8 @@ function setRate(c: Context<AppEnv>, state: RateState): void {
 
 /** A stream leaves when its connection is done with it, not when its head is out. */
 function leaveAtEnd(c: Context<AppEnv>, leave: () => void): void {
-  const outgoing = c.env?.outgoing;
-  if (outgoing === undefined) return;
-  if (outgoing.destroyed) leave();
-  else outgoing.once('close', leave);
+  const { outgoing, sent } = c.env ?? {};
+  if (outgoing?.destroyed === true || sent?.aborted === true) return leave();
+  outgoing?.once('close', leave);
+  sent?.addEventListener('abort', leave, { once: true });
 }

@@ -192,6 +192,15 @@ export function operationsOf(
     },
     {
       method: 'get',
+      path: '/api/v1/sessions/:id/tasks/:taskId/answer',
+      tag: 'Tasks',
+      summary: 'Follow the answer to a task, where the router seals',
+      parameters: ['last-event-id'],
+      answer: 'OpenAI’s chat.completion.chunk, with the usage in a last one',
+      types: ['text/event-stream'],
+    },
+    {
+      method: 'get',
       path: '/api/v1/sessions/:id/tasks/:taskId/proof',
       tag: 'Tasks',
       summary: 'Prove that a task is settled on chain',

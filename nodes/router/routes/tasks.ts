@@ -9,6 +9,7 @@ import { parseSessionId, type SessionId, type TaskId } from '../../../domain/ids
 import type { TaskRecord } from '../../../domain/lease.js';
 import { POLICY_LIMITS } from '../../../domain/session.js';
 import type { SealedTaskRequest } from '../../../domain/wire.js';
+import { followAnswer } from '../answer.js';
 import type { AppDeps, AppEnv, RouterApp } from '../app.js';
 import { readJson } from '../body.js';
 import { TaskRecords } from '../records.js';
@@ -73,20 +74,14 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
   });
 
   app.get('/api/v1/sessions/:id/tasks/:taskId/events', async (c) => {
-    const { sessionId, taskId } = readTask(c);
-    const record = await records.find(sessionId, taskId, c.req.raw.signal);
-    // Open tasks come with the lease; of ended ones, only those that ended here lately are kept.
-    const isHere = deps.sessions.find(sessionId)?.find(taskId) !== undefined;
-    const host = isHere || record.outcome === null ? await deps.sessions.require(sessionId) : null;
-    const task = host?.find(taskId);
-    if (task === undefined) {
-      throw new EngineError('TASK_NOT_FOUND', {
-        taskId,
-        reason: 'its stream is not kept any more',
-      });
-    }
+    const { task } = await findServed(deps, records, c);
     const from = resumeFrom(c.req.header('last-event-id'));
-    return sseResponse((signal) => events(task, from, signal), { 'x-cortensor-task': taskId });
+    return sseResponse((signal) => events(task, from, signal), { 'x-cortensor-task': task.taskId });
+  });
+
+  app.get('/api/v1/sessions/:id/tasks/:taskId/answer', async (c) => {
+    const { host, task } = await findServed(deps, records, c);
+    return followAnswer(c, deps, host, task);
   });
 
   app.get('/api/v1/sessions/:id/tasks/:taskId/proof', async (c) => {
@@ -131,6 +126,26 @@ function readTask(c: Context<AppEnv, '/:id/:taskId'>): { sessionId: SessionId; t
     throw new EngineError('REQUEST_INVALID', { field: 'taskId', expected: '0x and 64 hex digits' });
   }
   return { sessionId, taskId: taskId as TaskId };
+}
+
+/** The task that a path names, with its stream.
+ * @throws TASK_NOT_FOUND — it never was, or its stream is not kept any more.
+ * @throws as `TaskRecords.find` and `Sessions.require` */
+async function findServed(
+  deps: AppDeps,
+  records: TaskRecords,
+  c: Context<AppEnv, '/:id/:taskId'>,
+): Promise<{ readonly host: SessionHost; readonly task: ServedTask }> {
+  const { sessionId, taskId } = readTask(c);
+  const record = await records.find(sessionId, taskId, c.req.raw.signal);
+  // Open tasks come with the lease; of ended ones, only those that ended here lately are kept.
+  const isHere = deps.sessions.find(sessionId)?.find(taskId) !== undefined;
+  const host = isHere || record.outcome === null ? await deps.sessions.require(sessionId) : null;
+  const task = host?.find(taskId);
+  if (host === null || task === undefined) {
+    throw new EngineError('TASK_NOT_FOUND', { taskId, reason: 'its stream is not kept any more' });
+  }
+  return { host, task };
 }
 
 /** The workflow knows whether a task is open; how far it is, only the router that serves it. */

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { gate, readSse, SESSION, startWorld, textOf, until } from './support.js';
+
+test('an answer is followed as text by its task alone, from any event on', async (t) => {
+  const held = gate();
+  const world = await startWorld([{ beforePrecommit: () => held.opened }]);
+  t.after(() => world.close());
+  const asked = await world.chat('one two three', { stream: true });
+  const path = `/api/v1/sessions/${SESSION}/tasks/${asked.headers.get('x-cortensor-task')}/answer`;
+  await until(() => world.gateway.records.size === 1, 'the record');
+  const followed = await world.ask(path);
+  held.open();
+  const first = await readSse(asked);
+  const whole = await readSse(followed);
+  assert.equal(textOf(whole), 'You said: one two three');
+  const indexed = whole.filter(({ id }) => id !== null);
+  assert.deepEqual(
+    [...new Set(indexed.map(({ id }) => id))],
+    first.slice(0, -1).map(({ id }) => id),
+  );
+  assert.match(whole.at(-2)?.data ?? '', /"total_tokens":12/);
+  const rest = await readSse(await world.ask(path, { headers: { 'last-event-id': '3' } }));
+  assert.equal(textOf(rest), 'two three');
+});
