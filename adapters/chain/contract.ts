@@ -33,6 +33,13 @@ type Names<A extends Abi, Mutability extends AbiStateMutability> = ExtractAbiFun
   Mutability
 >;
 
+/** An event, by the names of its arguments. */
+export interface FoundEvent {
+  readonly args: Record<string, unknown>;
+  /** Hash of the transaction that emitted it. */
+  readonly transaction: Hex;
+}
+
 /** Blocks asked for logs at once: what public nodes allow. */
 const LOG_WINDOW = 10_000;
 
@@ -107,13 +114,15 @@ export class BoundContract<const A extends Abi> {
 
   /** Finds the last event whose first indexed argument has a value, from the newest block back.
    * @throws CHAIN_UNREACHABLE — also where the node refuses to search. */
-  async findEvent(event: string, firstTopic: bigint): Promise<Record<string, unknown> | null> {
+  async findEvent(event: string, firstTopic: bigint): Promise<FoundEvent | null> {
     const topics = this.#abi.encodeFilterTopics(event, [firstTopic]);
     for (let to = await this.#provider.getBlockNumber(); to >= 0; to -= LOG_WINDOW) {
       const fromBlock = Math.max(0, to - LOG_WINDOW + 1);
       const logs = await this.#logs({ address: this.address, topics, fromBlock, toBlock: to });
       const found = logs.at(-1);
-      if (found !== undefined) return this.parseEvent([found], event);
+      if (found === undefined) continue;
+      const args = this.parseEvent([found], event);
+      return args === null ? null : { args, transaction: found.transactionHash as Hex };
     }
     return null;
   }

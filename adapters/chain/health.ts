@@ -22,6 +22,7 @@ export interface PublishedEpoch {
   readonly evidenceCid: Cid;
   /** By ascending address. */
   readonly scores: readonly PublishedScore[];
+  readonly reportTx: Hex;
 }
 
 /** 20 bytes address, 2 bytes score, 1 byte level. */
@@ -56,11 +57,12 @@ export class HealthChain {
     const [root, evidence] = await this.#ledger.read('reportOf', [BigInt(epoch)]);
     if (root === ZeroHash) return null;
     const event = await this.#ledger.findEvent('EpochReported', BigInt(epoch));
-    const scores = event === null ? [] : unpackScores(event['scores'] as Hex);
-    if (merkleRoot(scores.map(scoreLeaf)) !== root) {
+    const scores = event === null ? [] : unpackScores(event.args['scores'] as Hex);
+    if (event === null || merkleRoot(scores.map(scoreLeaf)) !== root) {
       throw new EngineError('CONTENT_MISMATCH', { what: 'scores of an epoch', epoch });
     }
-    return { epoch, root, evidenceCid: cidOfDigest(evidence), scores };
+    const { transaction: reportTx } = event;
+    return { epoch, root, evidenceCid: cidOfDigest(evidence), scores, reportTx };
   }
 
   /** `None` where the node is not in the pool. */

@@ -127,7 +127,8 @@ export class ServiceChain {
 
   /** How a session ended, whoever closed it; `null` while it has not. */
   async readClosing(sessionId: SessionId): Promise<SessionClosing | null> {
-    return toClosing(await this.#payment.findEvent('SessionClosed', BigInt(sessionId)));
+    const event = await this.#payment.findEvent('SessionClosed', BigInt(sessionId));
+    return toClosing(event?.args ?? null);
   }
 
   /** How the session ended that a receipt of `encodeCloseSession` closed. */

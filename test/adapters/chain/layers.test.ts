@@ -194,13 +194,15 @@ test('an epoch is reported and read back with its scores', async () => {
     scoresHash: scoresHashOf(scores),
     evidence: digestOf(evidenceCid),
   });
-  await execute('health', health.encodeReportEpoch({ epoch: 1, scores, evidenceCid, signatures }));
+  const report = health.encodeReportEpoch({ epoch: 1, scores, evidenceCid, signatures });
+  const { hash } = await execute('health', report);
   assert.equal(await health.readLastEpoch(), 1);
   assert.deepEqual(await health.readEpoch(1), {
     epoch: 1,
     root: scoresRoot(scores),
     evidenceCid,
     scores: scores.toSorted((a, b) => (BigInt(a.miner) < BigInt(b.miner) ? -1 : 1)),
+    reportTx: hash,
   });
 });
 
