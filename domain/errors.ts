@@ -47,6 +47,7 @@ export const ERRORS = {
   BUDGET_EXHAUSTED: entry(402, 'caller', 'the session budget does not cover the request'),
   POLICY_INVALID: entry(400, 'caller', 'the session policy is not valid'),
   TASK_NOT_FOUND: entry(404, 'caller', 'the task does not exist'),
+  EPOCH_NOT_FOUND: entry(404, 'caller', 'the epoch has no report on chain'),
   TASK_UNDER_WAY: entry(
     409,
     'caller',

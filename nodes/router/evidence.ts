@@ -41,6 +41,11 @@ export async function gatherEvidence(
     primary,
     precommitments: answers.map((answer) => answer.precommitment),
     commitments: answers.map((answer) => answer.commitment),
+    times: answers.map(({ miner, answeredMs, elapsedMs }) => ({
+      miner,
+      answeredMs: Math.round(answeredMs),
+      committedMs: Math.round(elapsedMs),
+    })),
     verdict,
   };
 }
