@@ -60,6 +60,10 @@ export const ERRORS = {
   NODE_NOT_REGISTERED: entry(403, 'caller', 'the node is not registered'),
   RATE_LIMITED: entry(429, 'caller', 'too many requests', true),
   EXPORT_REFUSED: entry(400, 'caller', 'the sink refused the rows'),
+  SINK_CREDENTIALS: entry(400, 'caller', 'the sink does not accept the credentials'),
+  SINK_UNTRUSTED: entry(400, 'caller', 'the sink has no certificate that is trusted'),
+  SINK_GONE: entry(410, 'caller', 'the sink wants no more rows'),
+  ADDRESS_REFUSED: entry(400, 'caller', 'the address is not one that may be reached'),
 
   // peer
   NO_MINERS: entry(503, 'peer', 'too few miners are available', true),
@@ -86,6 +90,7 @@ export const ERRORS = {
   CONTENT_MISMATCH: entry(502, 'storage', 'the bytes do not match their CID'),
   CONTENT_MISSING: entry(404, 'storage', 'the content was not found in time', true),
   CONTENT_TOO_LARGE: entry(413, 'storage', 'the content is larger than allowed'),
+  SINK_UNREACHABLE: entry(503, 'storage', 'the sink could not be reached', true),
   DATABASE_UNREACHABLE: entry(503, 'storage', 'the database could not be reached', true),
   DATABASE_REFUSED: entry(500, 'storage', 'the database refused the statement'),
   SEAL_BROKEN: entry(422, 'storage', 'the sealed data could not be opened'),
