@@ -167,7 +167,8 @@ async function answerStream(c: Context<AppEnv>, reply: Reply): Promise<Response>
     try {
       for await (const event of transcript(reply, true, signal)) {
         const text = event === null ? KEEP_ALIVE : write(event);
-        if (event === null || event.index >= from) yield text;
+        // The end may come with the event that the last text came with: it is told again.
+        if (event === null || event.index >= from || event.type === 'end') yield text;
       }
       if (shape.last !== '') yield shape.last;
     } catch (error) {

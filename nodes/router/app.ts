@@ -10,6 +10,7 @@ import type { EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
+import { STREAM_PATH, STREAM_PROTOCOL } from '../../domain/stream.js';
 import type { CryptoPool } from './crypto-pool.js';
 import { errorBody, publicError, retryHeaders } from './errors.js';
 import type { SessionGateway } from './gateway.js';
@@ -127,6 +128,11 @@ export function createApp(deps: AppDeps): RouterApp {
       'content-type': 'application/octet-stream',
       'cache-control': 'private, max-age=31536000, immutable',
     });
+  });
+  app.get(STREAM_PATH, (c) => {
+    const expected = `an upgrade to a WebSocket of ${STREAM_PROTOCOL}`;
+    const error = new EngineError('REQUEST_INVALID', { expected });
+    return c.json(errorBody(error, c.get('requestId')), 426, { upgrade: 'websocket' });
   });
   addOpenAiRoutes(app, deps);
   addSessionRoutes(app, deps);

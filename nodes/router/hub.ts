@@ -2,7 +2,7 @@
  * The miners' hub: accepts their WebSockets beside the HTTP routes, lets in whom the registry knows,
  * and drops whom it no longer hears. One connection an address; the newest one counts.
  */
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { SigningDomain } from '../../domain/attestation.js';
@@ -10,9 +10,10 @@ import { EngineError } from '../../domain/errors.js';
 import { sameAddress, type Address, type Hex } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
 import type { NodeStatus, RegisteredNode } from '../../domain/node.js';
-import { MAX_MESSAGE_BYTES, MINER_PATH, SILENCE_MS } from '../../domain/wire.js';
+import { MAX_MESSAGE_BYTES, SILENCE_MS } from '../../domain/wire.js';
 import type { CryptoPool } from './crypto-pool.js';
 import { MinerSocket, type Challenge, type Hello, type MinerLink } from './socket.js';
+import { refuseUpgrade } from './upgrades.js';
 
 /** Connections that have not proved a key yet; more are turned away. */
 const MAX_UNPROVEN = 256;
@@ -60,22 +61,19 @@ export class MinerHub {
     this.#watch.unref();
   }
 
-  /** Serves MINER_PATH of an HTTP server; other upgrades are refused. */
-  attach(server: Server): void {
-    server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      const path = request.url?.split('?', 1)[0];
-      if (path !== MINER_PATH) return refuse(socket, '404 Not Found');
-      if (this.#isClosed || this.#unproven.size >= MAX_UNPROVEN) {
-        return refuse(socket, '503 Service Unavailable');
-      }
-      this.#server.handleUpgrade(request, socket, head, (ws) => {
-        const miner = new MinerSocket(ws, this.#deps.routerId, {
-          verify: (hello, challenge, signature) => this.#verify(hello, challenge, signature),
-          onReady: (ready) => this.#welcome(ready),
-          onClosed: (closed, code) => this.#forget(closed, code),
-        });
-        this.#unproven.add(miner);
+  /** Takes the upgrade of a miner on, at MINER_PATH. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (this.#isClosed) return refuseUpgrade(socket, new EngineError('ROUTER_DRAINING'));
+    if (this.#unproven.size >= MAX_UNPROVEN) {
+      return refuseUpgrade(socket, new EngineError('ROUTER_BUSY'));
+    }
+    this.#server.handleUpgrade(request, socket, head, (ws) => {
+      const miner = new MinerSocket(ws, this.#deps.routerId, {
+        verify: (hello, challenge, signature) => this.#verify(hello, challenge, signature),
+        onReady: (ready) => this.#welcome(ready),
+        onClosed: (closed, code) => this.#forget(closed, code),
       });
+      this.#unproven.add(miner);
     });
   }
 
@@ -145,8 +143,4 @@ export class MinerHub {
       if (miner.silentMs > HANDSHAKE_MS) miner.cut('MINER_TIMEOUT');
     }
   }
-}
-
-function refuse(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

@@ -6,16 +6,20 @@ import type { EngineConfig } from '../../domain/config.js';
 import { routerQueue } from '../../domain/ids.js';
 import type { RouterActivities } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
+import { STREAM_PATH } from '../../domain/stream.js';
+import { MINER_PATH } from '../../domain/wire.js';
 import { createApp, type AccountReader, type RouterApp } from './app.js';
 import { CryptoPool } from './crypto-pool.js';
 import type { SessionGateway } from './gateway.js';
 import type { GuardStore } from './guard/budget.js';
 import { Guard } from './guard/guard.js';
+import { ClientSockets } from './client-socket/sockets.js';
 import { createHttpServer, listen } from './http-server.js';
 import { MinerHub, type NodeReader } from './hub.js';
 import type { Judge } from './judge.js';
 import { createRouterActivities, DRAIN_MS } from './lease.js';
 import { Sessions } from './sessions.js';
+import { attachUpgrades, type Upgrade } from './upgrades.js';
 
 /** Answers that are still being written when a router closes get so long. */
 const CLOSE_MS = 500;
@@ -119,20 +123,30 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
   const router = createRouter(deps);
   const { host, limits } = deps.config;
   const server = createHttpServer(router.app, limits);
-  router.hub.attach(server);
+  const { guard, app, hub } = router;
+  const clients = new ClientSockets({ ...deps, app, guard, limits: deps.config });
+  attachUpgrades(
+    server,
+    new Map<string, Upgrade>([
+      [MINER_PATH, (request, socket, head) => hub.upgrade(request, socket, head)],
+      [STREAM_PATH, (request, socket, head) => clients.upgrade(request, socket, head)],
+    ]),
+  );
   const port = await listen(server, host, deps.config.port);
   deps.log('info', 'router listening', { routerId: deps.routerId, port });
-  const { gate } = router.guard;
+  const { gate } = guard;
   return {
     ...router,
     url: `http://${host}:${port}`,
     async drain() {
       gate.drain();
+      clients.drain();
       deps.log('info', 'router draining', { routerId: deps.routerId, requests: gate.inside });
       await gate.empty(ADMITTED_MS);
     },
     async close(drainMs = DRAIN_MS) {
       gate.drain();
+      clients.drain();
       // It listens until all have their answers, so that who comes now is told to go elsewhere. The
       // sessions are given up last: who was let in finds them there.
       await gate.empty(drainMs);
@@ -140,7 +154,8 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
         router.sessions.all().map((held) => router.sessions.release(held, drainMs)),
       );
       const stopped = new Promise<void>((resolve) => server.close(() => resolve()));
-      router.hub.close();
+      clients.close();
+      hub.close();
       server.closeIdleConnections();
       // A stream's last event is on its way to its reader; nobody else is waited for.
       const timer = setTimeout(() => server.closeAllConnections(), CLOSE_MS);

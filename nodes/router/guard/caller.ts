@@ -9,6 +9,7 @@ import {
 } from '../../../domain/config.js';
 import { EngineError } from '../../../domain/errors.js';
 import { sameAddress, type Address, type SessionId } from '../../../domain/ids.js';
+import { STREAM_PATH } from '../../../domain/stream.js';
 
 export interface Caller {
   /** `key:<name>`, or `wallet:<address>` in lower case: what is counted is counted by it. */
@@ -84,7 +85,7 @@ export function isPublic(path: string): boolean {
 /** The scope that a route needs; a new route has one by its method and place. */
 export function scopeOf(method: string, path: string): ApiScope {
   const isRead = method === 'GET' || method === 'HEAD';
-  if (path.startsWith('/v1/')) return 'chat';
+  if (path.startsWith('/v1/') || path === STREAM_PATH) return 'chat';
   if (/^\/api\/v1\/sessions\/[^/]+\/tasks(\/|$)/.test(path))
     return isRead ? 'sessions:read' : 'chat';
   if (/^\/api\/v1\/(sessions|payloads)(\/|$)/.test(path)) {

@@ -1,6 +1,7 @@
 /** Every route of the router in one table: what it is for, what it takes, what comes back. A test
  * holds it to the app, in both directions. */
 import type { z } from 'zod';
+import { STREAM_PATH } from '../../../domain/stream.js';
 import type { AppDeps } from '../app.js';
 import { chatSchema } from '../chat.js';
 import { completionsSchema } from '../completions.js';
@@ -212,6 +213,15 @@ export function operationsOf(
       tag: 'Tasks',
       summary: 'Cancel a task whose answer has not begun',
       answer: 'Its record',
+    },
+    {
+      method: 'get',
+      path: STREAM_PATH,
+      tag: 'Tasks',
+      summary: 'Ask, resume and cancel over a WebSocket, many requests at once',
+      status: 101,
+      answer: 'Messages of the subprotocol cortensor.v1, which docs/streaming.md describes',
+      types: [],
     },
     {
       method: 'get',
