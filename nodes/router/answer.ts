@@ -49,30 +49,63 @@ export async function answer(
   deps: AppDeps,
   { ask, shape, isStream, sessionId }: Question,
 ): Promise<Response> {
-  const { network, limits, guard } = deps;
-  const request = toChatRequest(ask, limits.maxPromptBytes);
-  const { model, messages, maxTokens } = request;
-  if (!network.models.some(({ name }) => name === model)) {
+  const request = toChatRequest(ask, deps.limits.maxPromptBytes);
+  const { model } = request;
+  if (!deps.network.models.some(({ name }) => name === model)) {
     throw new EngineError('MODEL_UNKNOWN', { model });
   }
+  const held = await openSession(c, deps, sessionId);
+  const task = await takeOn(c, deps, held, request, c.req.header('idempotency-key'));
+  const created = Math.floor(task.startedAt / 1_000);
+  const head = { taskId: task.taskId, created, model };
+  const reply = { deps, ...held, task, head, shape };
+  return isStream ? answerStream(c, reply) : answerWhole(c, reply);
+}
+
+/** A session that this router serves and seals for. */
+export interface HeldSession {
+  readonly host: SessionHost;
+  readonly channel: Channel;
+}
+
+/** Finds the session of a request that the router is to seal.
+ * @param sessionId - of the body; the header `x-cortensor-session` wins.
+ * @throws SESSION_SEALED — only its client can seal for it.
+ * @throws REQUEST_INVALID — no session is named.
+ * @throws as `Guard.allow` and `Sessions.require` */
+export async function openSession(
+  c: Context<AppEnv>,
+  deps: AppDeps,
+  sessionId: string | undefined,
+): Promise<HeldSession> {
   const chosen = chooseSession(c, sessionId);
-  await guard.allow(c, chosen);
+  await deps.guard.allow(c, chosen);
   const host = await deps.sessions.require(chosen);
+  const { channel } = host.keys;
+  if (channel === null) throw new EngineError('SESSION_SEALED');
+  return { host, channel };
+}
+
+/** Starts the task of a request, within the tokens of its caller.
+ * @param key - equal keys are one task; a random one where not given.
+ * @throws MODEL_UNKNOWN — the session serves another model.
+ * @throws as `Guard.spend` and `SessionHost.accept` */
+export async function takeOn(
+  c: Context<AppEnv>,
+  deps: AppDeps,
+  { host, channel }: HeldSession,
+  request: ChatRequest,
+  key: string = randomUUID(),
+): Promise<ServedTask> {
+  const { model, messages, maxTokens } = request;
   if (host.lease.policy.model !== model) {
     throw new EngineError('MODEL_UNKNOWN', { model, ofSession: host.lease.policy.model });
   }
-  const { channel } = host.keys;
-  if (channel === null) throw new EngineError('SESSION_SEALED');
-  const key = c.req.header('idempotency-key') ?? randomUUID();
   const tokens = {
     most: maxPromptTokensOf(request) + maxTokens,
     expected: Math.ceil(promptBytes(messages) / BYTES_PER_TOKEN) + maxTokens,
   };
-  const task = await guard.spend(c, tokens, () => accept(deps, host, channel, request, key));
-  const created = Math.floor(task.startedAt / 1_000);
-  const head = { taskId: task.taskId, created, model };
-  const reply = { deps, host, channel, task, head, shape };
-  return isStream ? answerStream(c, reply) : answerWhole(c, reply);
+  return deps.guard.spend(c, tokens, () => accept(deps, host, channel, request, key));
 }
 
 /** Follows the answer to a task as chunks of a chat completion, whoever asked for it.
@@ -91,7 +124,7 @@ export async function followAnswer(
 }
 
 /** Header, body, or the only session of the API key. */
-function chooseSession(c: Context<AppEnv>, ofBody: string | undefined): SessionId {
+export function chooseSession(c: Context<AppEnv>, ofBody: string | undefined): SessionId {
   const { sessions } = c.get('apiKey');
   const [only] = sessions?.size === 1 ? sessions : [];
   const named = c.req.header('x-cortensor-session') ?? ofBody ?? only;
