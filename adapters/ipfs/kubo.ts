@@ -1,0 +1,278 @@
+/**
+ * One Kubo node, call by call. What it adds to `kubo-rpc-client`: a deadline for every call (the
+ * client's own `timeout` does nothing), a limit on calls in flight (its `maxSockets` does nothing
+ * either), and that bytes count only once they hash to the CID they were asked for by.
+ */
+import PQueue from 'p-queue';
+import { create, type KuboRPCClient } from 'kubo-rpc-client';
+import { EngineError } from '../../domain/errors.js';
+import type { Cid } from '../../domain/ids.js';
+import type { BlockStore, CallOptions, PutOptions } from './block-store.js';
+import { cidOf, codecOf, isBlock, MAX_BLOCK_BYTES, parseContentCid } from './cid.js';
+
+/** Calls in flight to one Kubo; more only queue up inside it. */
+const MAX_CALLS = 16;
+/** Milliseconds that a Kubo which let a call time out has to say that it is there at all. */
+const PROBE_MS = 2_000;
+/** Times that a block is written again which garbage collection took before it was pinned. */
+const PUT_TRIES = 5;
+
+/** How a block is held against garbage collection: alone, or with all that it links. */
+export type PinMode = 'direct' | 'recursive';
+
+export interface Pin {
+  readonly cid: Cid;
+  readonly mode: PinMode;
+}
+
+/** A block store that can also be looked after. */
+export interface KuboNode extends BlockStore {
+  /** Where it is. */
+  readonly apiUrl: string;
+  /** How a block is pinned by itself; `null` where it is not, or only through another.
+   * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
+  pinOf(cid: Cid, options?: CallOptions): Promise<PinMode | null>;
+  /** Bytes of a block in the node's own repository; `null` where it is not in it. They are not
+   * hashed: a block of the right size may be damaged.
+   * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
+  sizeOf(cid: Cid, options?: CallOptions): Promise<number | null>;
+  /** Every pin of the node that is not implied by another, without an order. Each must come in time;
+   * the whole list may take as long as it takes.
+   * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
+  pins(options?: CallOptions): AsyncIterable<Pin>;
+  /** Pins what the node has.
+   * @throws CONTENT_MISSING — it has not all of it. @throws IPFS_UNREACHABLE — as `pinOf`. */
+  pin(pin: Pin, options?: CallOptions): Promise<void>;
+  /** Writes a block in place of what the node holds under its CID, without pinning it: Kubo keeps
+   * damaged bytes when it is handed the right ones.
+   * @throws IPFS_UNREACHABLE — as `pinOf`, or the block is pinned. */
+  rewrite(cid: Cid, bytes: Uint8Array, options?: CallOptions): Promise<void>;
+}
+
+/** Opens one Kubo. Connects on the first call.
+ * @param config - `timeoutMs`: deadline of each call, waiting for its turn included. */
+export function openKubo(config: {
+  readonly apiUrl: string;
+  readonly timeoutMs: number;
+}): KuboNode {
+  const kubo = create({ url: config.apiUrl });
+  const queue = new PQueue({ concurrency: MAX_CALLS });
+
+  /** Runs one call under the deadline. `timedOut` decides what no answer in time means. */
+  async function call<T>(
+    options: CallOptions,
+    run: (signal: AbortSignal) => Promise<T>,
+    timedOut?: () => Promise<EngineError>,
+  ): Promise<T> {
+    options.signal?.throwIfAborted();
+    const deadline = AbortSignal.timeout(config.timeoutMs);
+    const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;
+    let hasStarted = false;
+    try {
+      return await queue.add(
+        () => {
+          hasStarted = true;
+          return run(signal);
+        },
+        { signal },
+      );
+    } catch (cause) {
+      options.signal?.throwIfAborted();
+      if (cause instanceof EngineError) throw cause;
+      if (deadline.aborted && hasStarted && timedOut) throw await timedOut();
+      throw unreachable(cause, deadline.aborted ? 'no answer in time' : 'no success');
+    }
+  }
+
+  /** Not pinned where `isPinned` is false: then the next garbage collection may take it. */
+  async function write(
+    cid: Cid,
+    bytes: Uint8Array,
+    isPinned: boolean,
+    options: CallOptions,
+  ): Promise<void> {
+    const stored = await call(options, (signal) =>
+      kubo.block.put(bytes, {
+        format: codecOf(cid),
+        mhtype: 'sha2-256',
+        version: 1,
+        pin: isPinned,
+        signal,
+      }),
+    );
+    if (stored.toString() !== cid) throw new EngineError('CONTENT_MISMATCH', { cid });
+  }
+
+  async function pin({ cid, mode }: Pin, options: CallOptions): Promise<void> {
+    const name = parseContentCid(cid);
+    await call(options, async (signal) => {
+      try {
+        await kubo.pin.add(name, { recursive: mode === 'recursive', signal });
+      } catch (cause) {
+        if (isNotFound(cause)) throw new EngineError('CONTENT_MISSING', { cid }, { cause });
+        throw cause;
+      }
+    });
+  }
+
+  const node: KuboNode = {
+    apiUrl: config.apiUrl,
+
+    async put(bytes, { codec = 'raw', ...options }: PutOptions = {}) {
+      if (bytes.length > MAX_BLOCK_BYTES) throw tooLarge(bytes.length, MAX_BLOCK_BYTES);
+      const cid = cidOf(bytes, codec);
+      if (codec === 'raw') {
+        // In one call, so that no garbage collection comes between.
+        await write(cid, bytes, true, options);
+        return cid;
+      }
+      // Kubo's put would pin all that it links as well, which has a life of its own.
+      for (let tries = 1; ; tries++) {
+        await write(cid, bytes, false, options);
+        try {
+          await pin({ cid, mode: 'direct' }, options);
+          return cid;
+        } catch (error) {
+          const isCollected = error instanceof EngineError && error.code === 'CONTENT_MISSING';
+          if (!isCollected || tries === PUT_TRIES) throw error;
+        }
+      }
+    },
+
+    async get(cid, { maxBytes = MAX_BLOCK_BYTES, ...options } = {}) {
+      const name = parseContentCid(cid);
+      const bytes = await call(
+        options,
+        async (signal) => {
+          try {
+            return await kubo.block.get(name, { signal });
+          } catch (cause) {
+            if (isNotFound(cause)) throw new EngineError('CONTENT_MISSING', { cid }, { cause });
+            throw cause;
+          }
+        },
+        async () => {
+          const reason = await probe(kubo);
+          return reason === undefined
+            ? new EngineError('CONTENT_MISSING', { cid })
+            : unreachable(reason, 'no answer in time');
+        },
+      );
+      if (bytes.length > maxBytes) throw tooLarge(bytes.length, maxBytes);
+      if (!isBlock(cid, bytes)) throw new EngineError('CONTENT_MISMATCH', { cid });
+      return bytes;
+    },
+
+    async unpin(cid, options = {}) {
+      const name = parseContentCid(cid);
+      await call(options, async (signal) => {
+        try {
+          await kubo.pin.rm(name, { signal });
+        } catch (cause) {
+          if (!(cause instanceof Error && /not pinned/.test(cause.message))) throw cause;
+        }
+      });
+    },
+
+    async pinOf(cid, options = {}) {
+      const name = parseContentCid(cid);
+      return await call(options, async (signal) => {
+        for (const mode of ['recursive', 'direct'] as const) {
+          try {
+            for await (const found of kubo.pin.ls({ paths: name, type: mode, signal })) {
+              if (found.cid.toString() === cid) return mode;
+            }
+          } catch (cause) {
+            if (!(cause instanceof Error && /is not pinned/.test(cause.message))) throw cause;
+          }
+        }
+        return null;
+      });
+    },
+
+    async sizeOf(cid, options = {}) {
+      const name = parseContentCid(cid);
+      return await call(options, async (signal) => {
+        try {
+          return (await kubo.block.stat(name, { signal, ...LOCAL })).size;
+        } catch (cause) {
+          if (isNotFound(cause)) return null;
+          throw cause;
+        }
+      });
+    },
+
+    async *pins({ signal } = {}) {
+      for (const mode of ['recursive', 'direct'] as const) {
+        const idle = new AbortController();
+        const timer = setTimeout(() => idle.abort(), config.timeoutMs);
+        const signals = signal === undefined ? [idle.signal] : [idle.signal, signal];
+        try {
+          const found = kubo.pin.ls({ type: mode, signal: AbortSignal.any(signals) });
+          for await (const { cid } of found) {
+            timer.refresh();
+            // Pins of others: what the engine does not write, it does not look after.
+            if (isOurs(cid.toString())) yield { cid: cid.toString(), mode };
+            timer.refresh();
+          }
+        } catch (cause) {
+          signal?.throwIfAborted();
+          if (cause instanceof EngineError) throw cause;
+          throw unreachable(cause, idle.signal.aborted ? 'no answer in time' : 'no success');
+        } finally {
+          clearTimeout(timer);
+        }
+      }
+    },
+
+    pin: (pinned, options = {}) => pin(pinned, options),
+
+    async rewrite(cid, bytes, options = {}) {
+      const name = parseContentCid(cid);
+      await call(options, async (signal) => {
+        for await (const { error } of kubo.block.rm(name, { force: true, signal })) {
+          if (error != null) throw error;
+        }
+      });
+      await write(cid, bytes, false, options);
+    },
+  };
+  return node;
+}
+
+/** Asks a Kubo with peers for what it has itself. */
+const LOCAL = { offline: true };
+
+/** Asks for the version: `undefined` when Kubo answers, else the reason it does not. */
+async function probe(kubo: KuboRPCClient): Promise<unknown> {
+  try {
+    await kubo.version({ signal: AbortSignal.timeout(PROBE_MS) });
+    return undefined;
+  } catch (reason) {
+    return reason;
+  }
+}
+
+/** True for what an offline Kubo answers at once about a block it does not have. Told by its own
+ * words: a proxy's `404 page not found` is no word about the block. */
+function isNotFound(error: unknown): boolean {
+  return error instanceof Error && /ipld: could not find/.test(error.message);
+}
+
+function isOurs(cid: string): boolean {
+  try {
+    parseContentCid(cid);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function tooLarge(bytes: number, maxBytes: number): EngineError {
+  return new EngineError('CONTENT_TOO_LARGE', { bytes, maxBytes });
+}
+
+/** What no success, or no answer in time, from a Kubo is. */
+export function unreachable(cause: unknown, reason: string): EngineError {
+  return new EngineError('IPFS_UNREACHABLE', { reason }, { cause });
+}

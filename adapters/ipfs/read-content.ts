@@ -1,0 +1,133 @@
+/**
+ * Reads a file block by block from any store that hashes what it gives out. Order and length are the
+ * tree's, and the tree is hashed as well; sizes that nodes claim are held against what comes.
+ */
+import { EngineError } from '../../domain/errors.js';
+import type { Cid } from '../../domain/ids.js';
+import type { BlockStore, CallOptions } from './block-store.js';
+import { codecOf } from './cid.js';
+import { decodeNode, type FileLink } from './unixfs.js';
+
+/** Blocks that are asked for before they are needed; their bytes are what a stream holds. */
+const AHEAD = 4;
+/** Rows of nodes above the leaves: enough for any file, and an end to what nests without one. */
+const MAX_DEPTH = 16;
+
+export interface ReadOptions extends CallOptions {
+  /** Longer content is refused: before its first byte where its root says so, else as it shows. */
+  readonly maxBytes: number;
+  /** First byte wanted; 0 where not given. */
+  readonly from?: number;
+  /** Byte after the last one wanted; the end where not given. */
+  readonly to?: number;
+}
+
+/** A part of the file that is on its way. */
+interface Part {
+  readonly cid: Cid;
+  /** What the node above says; `null` of the root. */
+  readonly claimed: number | null;
+  /** Place of its first byte in the file. */
+  readonly at: number;
+  readonly depth: number;
+  readonly block: Promise<Uint8Array>;
+}
+
+/** Reads content in order, hashed.
+ * @throws CONTENT_MISMATCH — a block is not that of its CID, or contradicts the node above it.
+ * @throws CONTENT_TOO_LARGE — more than `maxBytes`.
+ * @throws CONTENT_MISSING, IPFS_UNREACHABLE — as `BlockStore.get`. */
+export async function* readContent(
+  store: Pick<BlockStore, 'get'>,
+  cid: Cid,
+  options: ReadOptions,
+): AsyncGenerator<Uint8Array> {
+  const { maxBytes, from = 0, to = Infinity } = options;
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  const fetch = (link: Cid): Promise<Uint8Array> => {
+    const block = store.get(link, { signal });
+    // One that is asked for ahead may fail before it is looked at.
+    block.catch(() => {});
+    return block;
+  };
+  const ready: Part[] = [{ cid, claimed: null, at: 0, depth: 0, block: fetch(cid) }];
+  /** What comes after, in order, not asked for yet. */
+  let rest: Omit<Part, 'block'>[] = [];
+  try {
+    for (let part = ready.shift(); part !== undefined; part = ready.shift()) {
+      const block = await part.block;
+      const { data, links, bytes } = readPart(part.cid, block);
+      if (part.claimed !== null && bytes !== part.claimed) throw mismatch(part.cid);
+      if (part.claimed === null && bytes > maxBytes) throw tooLarge(bytes, maxBytes);
+      if (part.depth > MAX_DEPTH) throw mismatch(part.cid);
+      const [start, end] = [Math.max(from - part.at, 0), Math.min(to - part.at, data.length)];
+      if (start < end) yield data.subarray(start, end);
+      if (links.length > 0) {
+        // These come before all that is asked for already: ask for them first.
+        rest = [...below(part, data.length, links, from, to), ...ready.splice(0), ...rest];
+      }
+      while (ready.length < AHEAD) {
+        const next = rest.shift();
+        if (next === undefined) break;
+        ready.push('block' in next ? (next as Part) : { ...next, block: fetch(next.cid) });
+      }
+    }
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw error;
+  } finally {
+    stop.abort();
+  }
+}
+
+/** Reads content that is known to be small in one piece.
+ * @throws as `readContent`. */
+export async function readWhole(
+  store: Pick<BlockStore, 'get'>,
+  cid: Cid,
+  options: ReadOptions,
+): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const part of readContent(store, cid, options)) parts.push(part);
+  return Buffer.concat(parts);
+}
+
+function readPart(cid: Cid, block: Uint8Array) {
+  switch (codecOf(cid)) {
+    case 'raw':
+      return { data: block, links: [], bytes: block.length };
+    case 'dag-pb':
+      return decodeNode(cid, block);
+    case 'dag-cbor':
+      throw mismatch(cid);
+  }
+}
+
+/** The parts of a node that hold something of what is wanted. */
+function below(
+  node: Pick<Part, 'at' | 'depth'>,
+  offset: number,
+  links: readonly FileLink[],
+  from: number,
+  to: number,
+): Omit<Part, 'block'>[] {
+  const parts: Omit<Part, 'block'>[] = [];
+  let at = node.at + offset;
+  for (const { cid, bytes } of links) {
+    // An empty part is nothing to wait for, and a tree of them could go on for ever.
+    if (bytes > 0 && at < to && at + bytes > from) {
+      parts.push({ cid, claimed: bytes, at, depth: node.depth + 1 });
+    }
+    at += bytes;
+  }
+  return parts;
+}
+
+function mismatch(cid: Cid): EngineError {
+  return new EngineError('CONTENT_MISMATCH', { cid, expected: 'a file' });
+}
+
+function tooLarge(bytes: number, maxBytes: number): EngineError {
+  return new EngineError('CONTENT_TOO_LARGE', { bytes, maxBytes });
+}
