@@ -1,6 +1,6 @@
 /**
  * Sealing on the wire: the frames of a task's streams, under keys that a session's readers share.
- * Web Crypto only, so the same code runs in routers, miners and browsers.
+ * The same code runs in routers, miners and browsers.
  *
  * Each stream has its own AES-256-GCM key, derived by HKDF-SHA-256 (RFC 5869) from the channel key,
  * a random salt that travels in front of frame 0, and the stream's session, task and author. The
@@ -11,9 +11,15 @@
 import { EngineError } from '../../domain/errors.js';
 import type { Hex, SessionId, TaskId } from '../../domain/ids.js';
 import type { Frame } from '../../domain/sealing.js';
-import type { ChatResult } from '../../domain/task.js';
+import type { AnswerBody } from '../../domain/task.js';
 import { encodeJson } from '../ipfs/canonical.js';
 import { fromBase64, toBase64, toHex, toUtf8, type Bytes } from './bytes.js';
+import {
+  openChannelKeys,
+  type ChannelKeys,
+  type FrameTerms,
+  type StreamCipher,
+} from './stream-cipher.js';
 
 const KEY_BYTES = 32;
 const SALT_BYTES = 16;
@@ -44,8 +50,9 @@ export interface Channel {
    * @param author - who must have sealed it: `client`, or the miner's address. */
   opener(taskId: TaskId, author: string): Promise<FrameOpener>;
   /** Hashes a result so that equality shows and content does not: HMAC-SHA-256 under a key of the
-   * session, plain SHA-256 at level `open`; over the canonical JSON of text and finish reason. */
-  resultHash(result: Pick<ChatResult, 'text' | 'finishReason'>): Promise<Hex>;
+   * session, plain SHA-256 at level `open`; over the canonical JSON of text and finish reason, and of
+   * the calls of tools where there are some. */
+  resultHash(result: AnswerBody): Promise<Hex>;
 }
 
 /** Opens a session's channel. One call a session is enough; all streams may share it.
@@ -57,35 +64,41 @@ export async function openChannel(grant: {
   readonly channelKey: string | null;
 }): Promise<Channel> {
   const { sessionId, channelKey } = grant;
-  const master = channelKey === null ? null : await importMaster(channelKey);
-  let resultKey: Promise<CryptoKey> | undefined;
+  const keys = channelKey === null ? null : await openChannelKeys(parseChannelKey(channelKey));
+  let authenticate: ReturnType<ChannelKeys['hmac']> | undefined;
   return {
     async sealer(taskId, author) {
-      if (master === null) return new Sealer(null);
+      if (keys === null) return new Sealer(null);
       const salt = crypto.getRandomValues(new Uint8Array(SALT_BYTES));
       const context = contextOf(sessionId, taskId, author);
-      return new Sealer({ salt, context, key: await streamKey(master, salt, context) });
+      return new Sealer({ salt, context, cipher: await streamCipher(keys, salt, context) });
     },
     async opener(taskId, author) {
-      return new Opener(master, contextOf(sessionId, taskId, author));
+      return new Opener(keys, contextOf(sessionId, taskId, author));
     },
     async resultHash({ finishReason, text }) {
       const message = encodeJson({ finishReason, text }) as Bytes;
-      if (master === null) return toHex(new Uint8Array(await subtle.digest('SHA-256', message)));
-      resultKey ??= deriveResultKey(master, sessionId);
-      return toHex(new Uint8Array(await subtle.sign('HMAC', await resultKey, message)));
+      if (keys === null) {
+        return toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', message)));
+      }
+      authenticate ??= keys.hmac(sessionId, 'result');
+      return toHex(await (await authenticate)(message));
     },
   };
 }
 
-const { subtle } = crypto;
+interface SealedStream {
+  readonly salt: Bytes;
+  readonly context: string;
+  readonly cipher: StreamCipher;
+}
 
 class Sealer implements FrameSealer {
-  readonly #stream: { salt: Bytes; context: string; key: CryptoKey } | null;
+  readonly #stream: SealedStream | null;
   #next = 0;
   #isEnded = false;
 
-  constructor(stream: { salt: Bytes; context: string; key: CryptoKey } | null) {
+  constructor(stream: SealedStream | null) {
     this.#stream = stream;
   }
 
@@ -96,25 +109,23 @@ class Sealer implements FrameSealer {
     const seq = this.#next++;
     this.#isEnded = isLast;
     if (this.#stream === null) return { seq, isLast, data: toBase64(bytes) };
-    const { salt, context, key } = this.#stream;
-    const sealed = new Uint8Array(
-      await subtle.encrypt(parameters(context, seq, isLast), key, bytes as Bytes),
-    );
+    const { salt, context, cipher } = this.#stream;
+    const sealed = await cipher.seal(bytes, termsOf(context, seq, isLast));
     return { seq, isLast, data: toBase64(seq === 0 ? concat(salt, sealed) : sealed) };
   }
 }
 
 class Opener implements FrameOpener {
-  readonly #master: CryptoKey | null;
+  readonly #keys: ChannelKeys | null;
   readonly #context: string;
-  #key: Promise<CryptoKey> | undefined;
+  #cipher: StreamCipher | Promise<StreamCipher> | undefined;
   #next = 0;
   #isBroken = false;
   #isLastSeen = false;
   isEnded = false;
 
-  constructor(master: CryptoKey | null, context: string) {
-    this.#master = master;
+  constructor(keys: ChannelKeys | null, context: string) {
+    this.#keys = keys;
     this.#context = context;
   }
 
@@ -128,8 +139,7 @@ class Opener implements FrameOpener {
     this.#isLastSeen = isLast;
     try {
       const sealed = fromBase64(frame.data);
-      const bytes =
-        this.#master === null ? sealed : await this.#decrypt(this.#master, frame, sealed);
+      const bytes = this.#keys === null ? sealed : await this.#open(this.#keys, frame, sealed);
       if (this.#isBroken) throw broken('an earlier frame was broken');
       this.isEnded = isLast;
       return bytes;
@@ -138,13 +148,14 @@ class Opener implements FrameOpener {
     }
   }
 
-  async #decrypt(master: CryptoKey, frame: Frame, sealed: Bytes): Promise<Bytes> {
+  async #open(keys: ChannelKeys, frame: Frame, sealed: Bytes): Promise<Bytes> {
     const start = frame.seq === 0 ? SALT_BYTES : 0;
-    if (frame.seq === 0) this.#key = streamKey(master, sealed.subarray(0, start), this.#context);
-    if (this.#key === undefined) throw broken('no frame 0');
-    const key = await this.#key;
-    const algorithm = parameters(this.#context, frame.seq, frame.isLast);
-    return new Uint8Array(await subtle.decrypt(algorithm, key, sealed.subarray(start)));
+    if (frame.seq === 0) {
+      this.#cipher = streamCipher(keys, sealed.slice(0, start), this.#context);
+    }
+    if (this.#cipher === undefined) throw broken('no frame 0');
+    const cipher = await this.#cipher;
+    return cipher.open(sealed.subarray(start), termsOf(this.#context, frame.seq, frame.isLast));
   }
 
   #break(reason: string): EngineError {
@@ -153,30 +164,14 @@ class Opener implements FrameOpener {
   }
 }
 
-async function importMaster(channelKey: string): Promise<CryptoKey> {
+function parseChannelKey(channelKey: string): Bytes {
   const bytes = fromBase64(channelKey);
   if (bytes.length !== KEY_BYTES) throw broken('the channel key is not 32 bytes');
-  return subtle.importKey('raw', bytes, 'HKDF', false, ['deriveKey']);
+  return bytes;
 }
 
-function streamKey(master: CryptoKey, salt: Bytes, context: string): Promise<CryptoKey> {
-  return subtle.deriveKey(
-    { name: 'HKDF', hash: 'SHA-256', salt, info: toUtf8(`frames|${context}`) },
-    master,
-    { name: 'AES-GCM', length: 8 * KEY_BYTES },
-    false,
-    ['encrypt', 'decrypt'],
-  );
-}
-
-function deriveResultKey(master: CryptoKey, sessionId: SessionId): Promise<CryptoKey> {
-  return subtle.deriveKey(
-    { name: 'HKDF', hash: 'SHA-256', salt: toUtf8(sessionId), info: toUtf8('result') },
-    master,
-    { name: 'HMAC', hash: 'SHA-256', length: 8 * KEY_BYTES },
-    false,
-    ['sign'],
-  );
+function streamCipher(keys: ChannelKeys, salt: Bytes, context: string) {
+  return keys.stream(salt, `frames|${context}`);
 }
 
 /** None of the parts holds a `|`: ids are digits and hex, authors a word or an address. */
@@ -184,11 +179,10 @@ function contextOf(sessionId: SessionId, taskId: TaskId, author: string): string
   return `${sessionId}|${taskId.toLowerCase()}|${author.toLowerCase()}`;
 }
 
-function parameters(context: string, seq: number, isLast: boolean): AesGcmParams {
-  const iv = new Uint8Array(NONCE_BYTES);
-  new DataView(iv.buffer).setBigUint64(NONCE_BYTES - 8, BigInt(seq));
-  const additionalData = toUtf8(`${context}|${seq}|${isLast ? 'last' : 'more'}`);
-  return { name: 'AES-GCM', iv, additionalData };
+function termsOf(context: string, seq: number, isLast: boolean): FrameTerms {
+  const nonce = new Uint8Array(NONCE_BYTES);
+  new DataView(nonce.buffer).setBigUint64(NONCE_BYTES - 8, BigInt(seq));
+  return { nonce, context: toUtf8(`${context}|${seq}|${isLast ? 'last' : 'more'}`) };
 }
 
 function concat(head: Uint8Array, tail: Uint8Array): Bytes {
