@@ -79,6 +79,6 @@ export async function openParty(folder: string, name: string): Promise<Party> {
   const key = await (existsSync(keyFile) ? readKeyFile(keyFile) : createKeyFile(keyFile));
   const { recipient } = await (existsSync(identityFile)
     ? readIdentityFile(identityFile)
-    : createIdentityFile(identityFile));
+    : createIdentityFile(identityFile, { postQuantum: true }));
   return { name, address: computeAddress(key) as Address, recipient, keyFile, identityFile };
 }

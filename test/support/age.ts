@@ -3,9 +3,9 @@ import { goRecipe } from '../../servers/obtain/go.js';
 import type { Artefact } from '../../servers/obtain/types.js';
 import { run } from '../../servers/run.js';
 
-const VERSION = '1.2.1';
+const VERSION = '1.3.2';
 
-/** `age` 1.x; identities and recipients of the post-quantum kind need 1.3. */
+/** `age` 1.3 or later, which knows identities and recipients of the post-quantum kind. */
 export const age: Artefact = {
   name: 'age',
   version: VERSION,
@@ -14,8 +14,9 @@ export const age: Artefact = {
   command: 'age',
   check: async (path) => {
     const out = await run(path, ['--version'], { timeoutMs: 20_000 });
-    const version = /v?(1\.\d+\.\d+)|\(devel\)/.exec(out)?.[0];
+    const [version, minor] = /v?1\.(\d+)\.\d+|\(devel\)/.exec(out) ?? [];
     if (version === undefined) throw new Error(`${path} does not say its version`);
+    if (Number(minor) < 3) throw new Error(`${path} is ${version}, older than 1.3`);
     return version;
   },
   recipes: [
@@ -23,8 +24,8 @@ export const age: Artefact = {
       program: 'filippo.io/age/cmd/age',
       version: `v${VERSION}`,
       file: 'age',
-      packages: 60,
+      packages: 150,
     }),
   ],
-  remedy: 'install age 1.x, or Go 1.21 or later to build it',
+  remedy: 'install age 1.3 or later, or Go 1.21 or later to build it',
 };
