@@ -119,34 +119,34 @@ async function first<N, T>(
   hedgeMs: number,
   read: (node: N) => Promise<T>,
 ): Promise<T> {
-  type Answer = { readonly value: T } | { readonly error: unknown };
   const errors: unknown[] = [];
   const waiting = [...nodes];
-  const asked = new Set<Promise<Answer>>();
+  const asked = new Map<N, Promise<Answer<N, T>>>();
   while (errors.length < nodes.length) {
     const node = waiting.shift();
-    if (node !== undefined) {
-      const answer: Promise<Answer> = answerOf(read(node)).finally(() => asked.delete(answer));
-      asked.add(answer);
-    }
+    if (node !== undefined) asked.set(node, answerOf(node, read(node)));
     const late = new AbortController();
     const next = waiting.length === 0 ? [] : [setTimeout(hedgeMs, null, { signal: late.signal })];
-    const answer = await Promise.race([...asked, ...next.map((timer) => timer.catch(() => null))]);
+    const timers = next.map((timer) => timer.catch(() => null));
+    const answer = await Promise.race([...asked.values(), ...timers]);
     late.abort();
     if (answer === null) continue;
     if ('value' in answer) return answer.value;
+    asked.delete(answer.from);
     errors.push(answer.error);
   }
   throw heaviest(errors);
 }
 
-async function answerOf<T>(
-  call: Promise<T>,
-): Promise<{ readonly value: T } | { readonly error: unknown }> {
+type Answer<N, T> =
+  | { readonly from: N; readonly value: T }
+  | { readonly from: N; readonly error: unknown };
+
+async function answerOf<N, T>(from: N, call: Promise<T>): Promise<Answer<N, T>> {
   try {
-    return { value: await call };
+    return { from, value: await call };
   } catch (error) {
-    return { error };
+    return { from, error };
   }
 }
 
