@@ -2,7 +2,14 @@
  * Signatures over the network's messages, EIP-712 (https://eips.ethereum.org/EIPS/eip-712). The types
  * are those of domain/attestation.ts; contracts hash the same ones.
  */
-import { recoverAddress, TypedDataEncoder, type BaseWallet, type TypedDataField } from 'ethers';
+import {
+  concat,
+  keccak256,
+  recoverAddress,
+  TypedDataEncoder,
+  type BaseWallet,
+  type TypedDataField,
+} from 'ethers';
 import { MESSAGE_TYPES, type MessageType, type SigningDomain } from '../../domain/attestation.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Address, Hex } from '../../domain/ids.js';
@@ -13,16 +20,44 @@ export type MessageValue = Readonly<Record<string, string | number | bigint | re
 /** What contracts take: r, s and v of 27 or 28. The 64-byte form of EIP-2098 is refused there too. */
 const SIGNATURE = /^0x[0-9a-f]{128}1[bc]$/i;
 
+/** How messages are encoded: worked out once a type. */
+const encoders = new Map<MessageType, TypedDataEncoder>();
+/** What binds messages to a contract: hashed once a contract. */
+const separators = new Map<string, string>();
+/** Contracts that are remembered: a deployment has a dozen. */
+const MAX_SEPARATORS = 256;
+
 /** The digest that is signed.
  * @throws REQUEST_INVALID — a field is missing or not of its type. */
 export function messageHash(type: MessageType, domain: SigningDomain, value: MessageValue): Hex {
-  const fields = MESSAGE_TYPES[type] as readonly TypedDataField[];
   try {
-    return TypedDataEncoder.hash({ ...domain }, { [type]: [...fields] }, value) as Hex;
+    const parts = ['0x1901', separatorOf(domain), encoderOf(type).hash(value)];
+    return keccak256(concat(parts)) as Hex;
   } catch {
     // No cause: ethers puts the value into its message.
     throw new EngineError('REQUEST_INVALID', { message: type });
   }
+}
+
+function encoderOf(type: MessageType): TypedDataEncoder {
+  let encoder = encoders.get(type);
+  if (encoder === undefined) {
+    const fields = MESSAGE_TYPES[type] as readonly TypedDataField[];
+    encoder = TypedDataEncoder.from({ [type]: [...fields] });
+    encoders.set(type, encoder);
+  }
+  return encoder;
+}
+
+function separatorOf(domain: SigningDomain): string {
+  const key = JSON.stringify(domain);
+  let separator = separators.get(key);
+  if (separator === undefined) {
+    separator = TypedDataEncoder.hashDomain({ ...domain });
+    if (separators.size >= MAX_SEPARATORS) separators.clear();
+    separators.set(key, separator);
+  }
+  return separator;
 }
 
 /** Signs a message.

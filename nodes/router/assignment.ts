@@ -219,18 +219,21 @@ function signaturesOf(
 ): readonly SignatureCheck[] {
   const { sessionId, taskId, resultHash, resultDigest, usage, salt } = commitment;
   if (precommitment === null) return [];
+  const signer = commitment.miner;
   return [
     {
       type: 'Precommit',
       domain,
       value: { sessionId, taskId, precommitment: precommitment.precommitment },
       signature: precommitment.signature,
+      signer,
     },
     {
       type: 'Commit',
       domain,
       value: { sessionId, taskId, resultHash, resultDigest, ...usage, salt },
       signature: commitment.signature,
+      signer,
     },
   ];
 }

@@ -1,6 +1,6 @@
 /**
- * Signatures and age files off the event loop: recovering a signer or sealing for rest takes about
- * three milliseconds, which every other client's next token would wait behind.
+ * Signatures and age files off the event loop: recovering a signer or sealing for rest takes
+ * milliseconds, which every other client's next token would wait behind.
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
@@ -14,6 +14,8 @@ export interface SignatureCheck {
   readonly domain: SigningDomain;
   readonly value: Readonly<Record<string, string | number | bigint>>;
   readonly signature: Hex;
+  /** Who is said to have made it: one that was seen before is checked in a quarter of the time. */
+  readonly signer?: Address;
 }
 
 export type CryptoJob =
