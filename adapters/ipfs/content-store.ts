@@ -11,7 +11,7 @@ import { json } from 'node:stream/consumers';
 import { EngineError } from '../../domain/errors.js';
 import type { ContentRef } from '../../domain/content.js';
 import type { CallOptions } from './block-store.js';
-import { unreachable } from './kubo.js';
+import { unreachable } from './unreachable.js';
 import { FileTree, LEAF_BYTES, NODE_LINKS } from './unixfs.js';
 
 export interface AddOptions extends CallOptions {

@@ -9,6 +9,8 @@ import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { BlockStore, CallOptions, PutOptions } from './block-store.js';
 import { cidOf, codecOf, isBlock, MAX_BLOCK_BYTES, parseContentCid } from './cid.js';
+import { openRawWriter } from './raw-writer.js';
+import { unreachable } from './unreachable.js';
 
 /** Calls in flight to one Kubo; more only queue up inside it. */
 const MAX_CALLS = 16;
@@ -57,6 +59,7 @@ export function openKubo(config: {
 }): KuboNode {
   const kubo = create({ url: config.apiUrl });
   const queue = new PQueue({ concurrency: MAX_CALLS });
+  const writeRaw = openRawWriter(config);
 
   /** Runs one call under the deadline. `timedOut` decides what no answer in time means. */
   async function call<T>(
@@ -84,19 +87,14 @@ export function openKubo(config: {
     }
   }
 
-  /** Not pinned where `isPinned` is false: then the next garbage collection may take it. */
-  async function write(
-    cid: Cid,
-    bytes: Uint8Array,
-    isPinned: boolean,
-    options: CallOptions,
-  ): Promise<void> {
+  /** Without a pin: the next garbage collection may take it. */
+  async function write(cid: Cid, bytes: Uint8Array, options: CallOptions): Promise<void> {
     const stored = await call(options, (signal) =>
       kubo.block.put(bytes, {
         format: codecOf(cid),
         mhtype: 'sha2-256',
         version: 1,
-        pin: isPinned,
+        pin: false,
         signal,
       }),
     );
@@ -122,13 +120,13 @@ export function openKubo(config: {
       if (bytes.length > MAX_BLOCK_BYTES) throw tooLarge(bytes.length, MAX_BLOCK_BYTES);
       const cid = cidOf(bytes, codec);
       if (codec === 'raw') {
-        // In one call, so that no garbage collection comes between.
-        await write(cid, bytes, true, options);
+        // Written and pinned in one call, so that no garbage collection comes between.
+        await writeRaw(cid, bytes, options);
         return cid;
       }
       // Kubo's put would pin all that it links as well, which has a life of its own.
       for (let tries = 1; ; tries++) {
-        await write(cid, bytes, false, options);
+        await write(cid, bytes, options);
         try {
           await pin({ cid, mode: 'direct' }, options);
           return cid;
@@ -234,7 +232,7 @@ export function openKubo(config: {
           if (error != null) throw error;
         }
       });
-      await write(cid, bytes, false, options);
+      await write(cid, bytes, options);
     },
   };
   return node;
@@ -270,9 +268,4 @@ function isOurs(cid: string): boolean {
 
 function tooLarge(bytes: number, maxBytes: number): EngineError {
   return new EngineError('CONTENT_TOO_LARGE', { bytes, maxBytes });
-}
-
-/** What no success, or no answer in time, from a Kubo is. */
-export function unreachable(cause: unknown, reason: string): EngineError {
-  return new EngineError('IPFS_UNREACHABLE', { reason }, { cause });
 }
