@@ -3,7 +3,10 @@
  * every call to another thread: for the few hundred bytes of a frame that costs thirty times what the
  * work itself does. What is built on this module always has a second way without it.
  */
-type NodeCrypto = typeof import('node:crypto');
+import type * as nodeTypes from 'node:crypto';
+
+/** What `node:crypto` exports. */
+export type NodeCrypto = typeof nodeTypes;
 
 /** `node:crypto` without an import of it, so that bundles for browsers stay whole; `undefined` there. */
 export const nodeCrypto: NodeCrypto | undefined = (

@@ -3,7 +3,7 @@
  * synchronous functions and once over Web Crypto. Both make the same bytes.
  */
 import { toUtf8, type Bytes } from './bytes.js';
-import { nodeCrypto } from './native.js';
+import { nodeCrypto, type NodeCrypto } from './native.js';
 
 const KEY_BYTES = 32;
 const TAG_BYTES = 16;
@@ -41,7 +41,7 @@ export function openChannelKeys(master: Bytes): ChannelKeys | Promise<ChannelKey
 /** Channel keys over `node:crypto`. */
 export function nativeKeys(
   master: Bytes,
-  { createCipheriv, createDecipheriv, createHmac, hkdfSync }: typeof import('node:crypto'),
+  { createCipheriv, createDecipheriv, createHmac, hkdfSync }: NodeCrypto,
 ): ChannelKeys {
   const derive = (salt: Bytes, info: string) =>
     new Uint8Array(hkdfSync('sha256', master, salt, toUtf8(info), KEY_BYTES));

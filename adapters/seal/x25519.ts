@@ -5,8 +5,7 @@
  */
 import { Stanza, type Recipient } from 'age-encryption';
 import { toUtf8 } from './bytes.js';
-
-type NodeCrypto = typeof import('node:crypto');
+import type { NodeCrypto } from './native.js';
 
 const BECH32 = 'qpzry9x8gf2tvdw0s3jn54khce6mua7l';
 const PREFIX = 'age1';
