@@ -27,6 +27,10 @@ export interface RouterReady {
 
 const ROUTER_ID = 'bench';
 
+const away = async () => {
+  throw new EngineError('CHAIN_UNREACHABLE');
+};
+
 quietTemporal();
 runChild<RouterInput, RouterReady>(async ({ config, miners }) => {
   const { chainId, contracts } = config.layers.service;
@@ -72,6 +76,9 @@ runChild<RouterInput, RouterReady>(async ({ config, miners }) => {
       useNonce: async () => false,
     },
     accounts: { readAccount: async (address) => ({ address, balanceWei: '0', permitNonce: '0' }) },
+    // Nobody asks for these here.
+    chainReader: { miners: away, epochs: away, epoch: away },
+    readDependencies: away,
     log: (level, message, fields) => {
       if (level === 'error' || level === 'warn') console.error(`router: ${message}`, fields ?? '');
     },

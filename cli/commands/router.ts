@@ -10,6 +10,9 @@ import { signingDomain } from '../../domain/attestation.js';
 import { EngineError } from '../../domain/errors.js';
 import { openSessionGateway } from '../../nodes/router/gateway.js';
 import { createJudge } from '../../nodes/router/judge.js';
+import { openNetworkReader } from '../../nodes/router/network/chain-reader.js';
+import { createStatusProbes } from '../../nodes/router/network/probes.js';
+import { openStatusReader } from '../../nodes/router/network/status.js';
 import { startRouter } from '../../nodes/router/router.js';
 import { startRouterWorkers } from '../../workers/router.js';
 import { createStarter } from '../../workers/starter.js';
@@ -53,13 +56,19 @@ export const router: Command = {
     const pool = openPool(await readSecret(config.database.url));
     await migrate(pool);
     const starter = createStarter({ config, client: temporal.client });
+    const blockStore = openBlockStore(config.ipfs);
+    const { client } = temporal;
+    const { providers, onboarding, health } = chains;
+    const probes = createStatusProbes({ config, providers, client, pool, routerId });
     const running = await startRouter({
       routerId,
       config: config.router,
       network: networkInfo(config, chains),
       signingDomain: signingDomain(config.layers.service.chainId, chains.service.sessionPayment),
       identity: identity.identity,
-      blockStore: openBlockStore(config.ipfs),
+      blockStore,
+      chainReader: openNetworkReader({ onboarding, health, blockStore }),
+      readDependencies: openStatusReader(probes),
       registry: chains.onboarding,
       accounts: {
         readAccount: async (address) => ({

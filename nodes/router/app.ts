@@ -6,6 +6,7 @@ import { cors } from 'hono/cors';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
 import type { AccountInfo, NetworkInfo } from '../../domain/api.js';
+import type { SigningDomain } from '../../domain/attestation.js';
 import type { EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
@@ -17,9 +18,14 @@ import type { SessionGateway } from './gateway.js';
 import type { Caller } from './guard/caller.js';
 import type { Guard } from './guard/guard.js';
 import type { MinerHub } from './hub.js';
+import type { Judge } from './judge.js';
+import type { NetworkReader } from './network/chain-reader.js';
+import type { DependencyStatus } from './network/status.js';
 import { addDocumentRoutes } from './openapi/routes.js';
 import { addAuthRoutes } from './routes/auth.js';
 import { addChangeRoutes } from './routes/changes.js';
+import { addJobRoutes } from './routes/jobs.js';
+import { addNetworkRoutes } from './routes/network.js';
 import { addOpenAiRoutes } from './routes/openai.js';
 import { addSessionRoutes } from './routes/sessions.js';
 import { addTaskRoutes } from './routes/tasks.js';
@@ -38,6 +44,16 @@ export interface AppDeps {
   readonly gateway: SessionGateway;
   readonly network: NetworkInfo;
   readonly accounts: AccountReader;
+  readonly routerId: string;
+  /** The router's age identity: it opens answers at level `link` for who may see them. */
+  readonly identity: string;
+  /** Asked to judge answers again. */
+  readonly judge: Judge;
+  readonly signingDomain: SigningDomain;
+  /** What the chains say of miners and epochs. */
+  readonly chainReader: NetworkReader;
+  /** What the router depends on, and whether it is there. */
+  readonly readDependencies: () => Promise<DependencyStatus>;
   readonly guard: Guard;
   readonly limits: Pick<
     EngineConfig['router'],
@@ -138,5 +154,7 @@ export function createApp(deps: AppDeps): RouterApp {
   addSessionRoutes(app, deps);
   addChangeRoutes(app, deps);
   addTaskRoutes(app, deps);
+  addNetworkRoutes(app, deps);
+  addJobRoutes(app, deps);
   return app;
 }

@@ -18,6 +18,8 @@ import { createHttpServer, listen } from './http-server.js';
 import { MinerHub, type NodeReader } from './hub.js';
 import type { Judge } from './judge.js';
 import { createRouterActivities, DRAIN_MS } from './lease.js';
+import type { NetworkReader } from './network/chain-reader.js';
+import type { DependencyStatus } from './network/status.js';
 import { Sessions } from './sessions.js';
 import { attachUpgrades, type Upgrade } from './upgrades.js';
 
@@ -53,6 +55,10 @@ export interface RouterDeps {
   readonly judge: Judge;
   /** Reads the token on the service layer. */
   readonly accounts: AccountReader;
+  /** Reads miners and epochs on the other layers. */
+  readonly chainReader: NetworkReader;
+  /** Tells whether what the router depends on is there. */
+  readonly readDependencies: () => Promise<DependencyStatus>;
   /** What all routers agree on about their callers. */
   readonly guardStore: GuardStore;
   readonly log: Log;

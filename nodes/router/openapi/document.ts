@@ -1,20 +1,12 @@
 /** The document of the API, made of the schemas that check the input.
  * @see https://spec.openapis.org/oas/v3.1.1.html */
 import { z } from 'zod';
+import { EngineError } from '../../../domain/errors.js';
 import { isPublic, scopeOf } from '../guard/caller.js';
+import { MAX_EPOCHS_A_PAGE } from '../routes/query.js';
+import { API_SCHEMA_VERSION } from '../../../domain/api.js';
+import { COMPONENTS, errorAnswer } from './answers.js';
 import type { Operation, ParameterName } from './operations.js';
-
-/** The sixth field of every error answer is what to quote to an operator. */
-const errorSchema = z.object({
-  error: z.object({
-    code: z.string().meta({ description: 'Stable; docs/errors.md lists all of them' }),
-    message: z.string(),
-    type: z.string(),
-    param: z.string().nullable(),
-    details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
-    requestId: z.string(),
-  }),
-});
 
 interface Parameter {
   readonly in: 'query' | 'header' | 'path';
@@ -38,6 +30,21 @@ const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     in: 'query',
     description: 'Tasks at most',
     schema: { type: 'integer', minimum: 1, maximum: 1_000 },
+  },
+  'limit:epochs': {
+    in: 'query',
+    description: 'Epochs at most',
+    schema: { type: 'integer', minimum: 1, maximum: MAX_EPOCHS_A_PAGE },
+  },
+  before: {
+    in: 'query',
+    description: 'Only epochs before this one',
+    schema: { type: 'integer', minimum: 1 },
+  },
+  include: {
+    in: 'query',
+    description: 'What every miner committed to, or that with the answers in plain',
+    schema: { type: 'string', enum: ['evidence', 'outputs'] },
   },
   'idempotency-key': {
     in: 'header',
@@ -64,7 +71,25 @@ const PATH_SCHEMAS: Readonly<Record<string, { description: string; schema: objec
     schema: { type: 'string', pattern: '^0x[0-9a-fA-F]{40}$' },
   },
   cid: { description: 'CID of a block', schema: { type: 'string' } },
+  epoch: { description: 'Number of the epoch', schema: { type: 'integer', minimum: 1 } },
   file: { description: 'Name', schema: { type: 'string' } },
+};
+
+const JSON_TYPE = 'application/json';
+
+const HEADERS = {
+  RequestId: {
+    description: 'To quote to an operator; the client’s own where it sent a fitting one',
+    schema: { type: 'string', pattern: '^[\\w-]{8,64}$' },
+  },
+  OverheadMs: {
+    description: 'Milliseconds until miners were asked, or the answer was ready',
+    schema: { type: 'string', pattern: '^\\d+\\.\\d$' },
+  },
+};
+const EVERY_ANSWER = {
+  'x-request-id': { $ref: '#/components/headers/RequestId' },
+  'x-cortensor-overhead-ms': { $ref: '#/components/headers/OverheadMs' },
 };
 
 /** Builds the document.
@@ -81,11 +106,13 @@ export function openApiDocument(operations: readonly Operation[], version: strin
       title: 'Cortensor router',
       version,
       description: 'What any OpenAI client speaks under /v1, and the network’s own API.',
+      'x-schema-version': API_SCHEMA_VERSION,
     },
     servers: [{ url: '/' }],
     paths,
     components: {
-      schemas: { Error: schemaOf(errorSchema) },
+      schemas: componentsOf(),
+      headers: HEADERS,
       securitySchemes: {
         bearer: {
           type: 'http',
@@ -99,7 +126,7 @@ export function openApiDocument(operations: readonly Operation[], version: strin
 
 function describe(operation: Operation): object {
   const { method, path, tag, summary, body, status = 200, answer } = operation;
-  const { parameters = [], types = ['application/json'] } = operation;
+  const { parameters = [], types = [JSON_TYPE], schema } = operation;
   const open = isPublic(path);
   const inPath = [...path.matchAll(/:(\w+)/g)].map(([, name = '']) => ({
     name,
@@ -114,7 +141,7 @@ function describe(operation: Operation): object {
     ...(open
       ? { security: [] }
       : { security: [{ bearer: [] }], 'x-scope': scopeOf(method.toUpperCase(), path) }),
-    parameters: [...inPath, ...parameters.map((name) => ({ name, ...PARAMETERS[name] }))],
+    parameters: [...inPath, ...parameters.map(parameterOf)],
     ...(body === undefined
       ? {}
       : {
@@ -126,11 +153,18 @@ function describe(operation: Operation): object {
     responses: {
       [status]: {
         description: answer,
-        content: Object.fromEntries(types.map((type) => [type, {}])),
+        headers: EVERY_ANSWER,
+        content: Object.fromEntries(
+          types.map((type) => [
+            type,
+            type === JSON_TYPE && schema !== undefined ? { schema: refOf(schema) } : {},
+          ]),
+        ),
       },
       default: {
         description: 'An error',
-        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+        headers: EVERY_ANSWER,
+        content: { [JSON_TYPE]: { schema: refOf(errorAnswer) } },
       },
     },
   };
@@ -139,6 +173,30 @@ function describe(operation: Operation): object {
 function operationId(method: string, path: string): string {
   const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
   return [method, ...words.map((word) => word.charAt(0).toUpperCase() + word.slice(1))].join('');
+}
+
+/** A name after a colon tells apart parameters of one name. */
+function parameterOf(key: ParameterName): object {
+  return { name: key.split(':')[0], ...PARAMETERS[key] };
+}
+
+function uriOf(id: string): string {
+  return `#/components/schemas/${id}`;
+}
+
+/** @throws INVARIANT_BROKEN — the schema is no component. */
+function refOf(schema: z.ZodType): object {
+  const id = COMPONENTS.get(schema)?.id;
+  if (id === undefined) throw new EngineError('INVARIANT_BROKEN', { what: 'a component' });
+  return { $ref: uriOf(id) };
+}
+
+/** Clients must let unknown fields be, so the schemas of answers forbid none: those of their input. */
+function componentsOf(): Record<string, object> {
+  const { schemas } = z.toJSONSchema(COMPONENTS, { io: 'input', uri: uriOf });
+  return Object.fromEntries(
+    Object.entries(schemas).map(([id, { $schema: _, $id: __, ...schema }]) => [id, schema]),
+  );
 }
 
 function schemaOf(schema: z.ZodType): object {

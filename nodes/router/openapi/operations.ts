@@ -9,13 +9,19 @@ import { responsesSchema } from '../responses.js';
 import { signInSchema } from '../routes/auth.js';
 import { changeSchema, depositSchema, withdrawalSchema } from '../routes/changes.js';
 import { keyringSchema, openSchema } from '../routes/sessions.js';
+import { delegateSchema, validateSchema } from '../routes/jobs.js';
 import { taskSchema } from '../routes/tasks.js';
+import * as answers from './answers.js';
+import * as openai from './openai-answers.js';
 
 export type ParameterName =
   | 'until'
   | 'waitMs'
   | 'from'
   | 'limit'
+  | 'limit:epochs'
+  | 'before'
+  | 'include'
   | 'idempotency-key'
   | 'x-cortensor-session'
   | 'last-event-id';
@@ -33,6 +39,8 @@ export interface Operation {
   readonly status?: number;
   /** What the answer is. */
   readonly answer: string;
+  /** Of the answer where it is JSON; a component of the document. */
+  readonly schema?: z.ZodType;
   /** Content types of the answer. @defaultValue application/json */
   readonly types?: readonly string[];
 }
@@ -50,6 +58,7 @@ export function operationsOf(
       tag: 'OpenAI',
       summary: 'List the models that the network serves',
       answer: 'OpenAI’s list of models',
+      schema: openai.modelList,
     },
     {
       method: 'post',
@@ -59,6 +68,7 @@ export function operationsOf(
       body: chatSchema,
       parameters: ASK,
       answer: 'OpenAI’s chat.completion, or its chunks when `stream` is true',
+      schema: openai.chatCompletion,
       types: JSON_OR_STREAM,
     },
     {
@@ -69,6 +79,7 @@ export function operationsOf(
       body: completionsSchema,
       parameters: ASK,
       answer: 'OpenAI’s text_completion with `task_id`, or its chunks when `stream` is true',
+      schema: openai.textCompletion,
       types: JSON_OR_STREAM,
     },
     {
@@ -79,6 +90,7 @@ export function operationsOf(
       body: responsesSchema,
       parameters: ASK,
       answer: 'OpenAI’s response, or its events when `stream` is true',
+      schema: openai.responseAnswer,
       types: JSON_OR_STREAM,
     },
     {
@@ -89,6 +101,7 @@ export function operationsOf(
       body: openSchema,
       status: 201,
       answer: 'The session as it is now',
+      schema: answers.sessionView,
     },
     {
       method: 'get',
@@ -97,6 +110,7 @@ export function operationsOf(
       summary: 'Show a session, or wait until it has left the states before `until`',
       parameters: ['until', 'waitMs'],
       answer: 'The session as it is then',
+      schema: answers.sessionView,
     },
     {
       method: 'put',
@@ -105,6 +119,7 @@ export function operationsOf(
       summary: 'Hand over the keyring of a session that its client seals',
       body: keyringSchema,
       answer: 'The session as it is now',
+      schema: answers.sessionView,
     },
     {
       method: 'post',
@@ -114,6 +129,7 @@ export function operationsOf(
       body: depositSchema,
       status: 202,
       answer: 'The session as it is by then; the rest goes on by itself',
+      schema: answers.sessionView,
     },
     {
       method: 'post',
@@ -122,6 +138,7 @@ export function operationsOf(
       summary: 'Take over what the chain has as the deposit',
       status: 202,
       answer: 'The session as it is by then',
+      schema: answers.sessionView,
     },
     {
       method: 'post',
@@ -131,6 +148,7 @@ export function operationsOf(
       body: withdrawalSchema,
       status: 202,
       answer: 'The session as it is by then; the rest goes on by itself',
+      schema: answers.sessionView,
     },
     {
       method: 'post',
@@ -140,6 +158,7 @@ export function operationsOf(
       body: changeSchema,
       status: 202,
       answer: 'The session as it is by then; the rest goes on by itself',
+      schema: answers.sessionView,
     },
     {
       method: 'post',
@@ -148,6 +167,7 @@ export function operationsOf(
       summary: 'Close a session when its open tasks have ended',
       status: 202,
       answer: 'The session as it is now',
+      schema: answers.sessionView,
     },
     {
       method: 'post',
@@ -156,6 +176,7 @@ export function operationsOf(
       summary: 'Cancel what has not begun, and close the session',
       status: 202,
       answer: 'The session as it is now',
+      schema: answers.sessionView,
     },
     {
       method: 'post',
@@ -174,13 +195,16 @@ export function operationsOf(
       summary: 'List the tasks of a session, from a number on',
       parameters: ['from', 'limit'],
       answer: 'Their records, in the order in which they came',
+      schema: answers.taskRecords,
     },
     {
       method: 'get',
       path: '/api/v1/sessions/:id/tasks/:taskId',
       tag: 'Tasks',
-      summary: 'Show a task',
-      answer: 'Its record',
+      summary: 'Show a task, with what every miner answered where `include` asks for it',
+      parameters: ['include'],
+      answer: 'Its record, or that with the verdict and every miner’s output',
+      schema: answers.task,
     },
     {
       method: 'get',
@@ -206,6 +230,7 @@ export function operationsOf(
       tag: 'Tasks',
       summary: 'Prove that a task is settled on chain',
       answer: 'What the contract needs to check it',
+      schema: answers.taskProof,
     },
     {
       method: 'post',
@@ -213,6 +238,7 @@ export function operationsOf(
       tag: 'Tasks',
       summary: 'Cancel a task whose answer has not begun',
       answer: 'Its record',
+      schema: answers.taskRecord,
     },
     {
       method: 'get',
@@ -222,6 +248,27 @@ export function operationsOf(
       status: 101,
       answer: 'Messages of the subprotocol cortensor.v1, which docs/streaming.md describes',
       types: [],
+    },
+    {
+      method: 'post',
+      path: '/api/v1/delegate',
+      tag: 'Tasks',
+      summary: 'Hand over a job that runs without the connection',
+      body: delegateSchema,
+      parameters: ['idempotency-key', 'x-cortensor-session'],
+      status: 202,
+      answer: 'The task that it is, recorded, and where to find what comes of it',
+      schema: answers.delegation,
+    },
+    {
+      method: 'post',
+      path: '/api/v1/validate',
+      tag: 'Tasks',
+      summary: 'Have the network judge a task, or a claimed answer',
+      body: validateSchema,
+      parameters: ['idempotency-key', 'x-cortensor-session'],
+      answer: 'VALID, INVALID, RETRY or NEEDS_SPEC, why, and a receipt on IPFS',
+      schema: answers.validation,
     },
     {
       method: 'get',
@@ -235,8 +282,35 @@ export function operationsOf(
       method: 'get',
       path: '/api/v1/miners',
       tag: 'Network',
-      summary: 'List the miners that are connected here',
-      answer: 'Address, models, capacity and load of each',
+      summary: 'List the miners of the network, and how each stands',
+      answer:
+        'Status, level, score, speed and price by the chains; load where it is connected here',
+      schema: answers.miners,
+    },
+    {
+      method: 'get',
+      path: '/api/v1/epochs',
+      tag: 'Network',
+      summary: 'List the rounds of verification, the newest first',
+      parameters: ['before', 'limit:epochs'],
+      answer: 'Report, evidence and number of miners of each',
+      schema: answers.epochs,
+    },
+    {
+      method: 'get',
+      path: '/api/v1/epochs/:epoch',
+      tag: 'Network',
+      summary: 'Show a round of verification',
+      answer: 'The scores of its miners, its report on chain, its evidence on IPFS',
+      schema: answers.epoch,
+    },
+    {
+      method: 'get',
+      path: '/api/v1/status',
+      tag: 'Network',
+      summary: 'Tell what the router depends on, and whether it is there',
+      answer: 'Chains, Temporal with its queues, IPFS, database, and what the router holds',
+      schema: answers.status,
     },
     {
       method: 'get',
@@ -244,6 +318,7 @@ export function operationsOf(
       tag: 'Network',
       summary: 'Show what a wallet must know before it permits a deposit',
       answer: 'Balance and next nonce of a permit',
+      schema: answers.account,
     },
     {
       method: 'get',
@@ -251,6 +326,7 @@ export function operationsOf(
       tag: 'Network',
       summary: 'Show what a client must know before it signs',
       answer: 'Chain, contracts, models and fee',
+      schema: answers.network,
     },
     {
       method: 'get',
@@ -258,6 +334,7 @@ export function operationsOf(
       tag: 'Sign-in',
       summary: 'Get a nonce to sign in with',
       answer: 'The nonce, until when it is good, and the chain and domains to name beside it',
+      schema: answers.nonce,
     },
     {
       method: 'post',
@@ -266,6 +343,7 @@ export function operationsOf(
       summary: 'Sign in with a message of EIP-4361',
       body: signInSchema,
       answer: 'A token for the sessions that the wallet owns',
+      schema: answers.walletToken,
     },
     {
       method: 'get',
@@ -273,6 +351,7 @@ export function operationsOf(
       tag: 'Router',
       summary: 'Tell whether the router takes requests',
       answer: 'Its state, with 503 while it is being stopped',
+      schema: answers.health,
     },
     {
       method: 'get',
@@ -280,6 +359,7 @@ export function operationsOf(
       tag: 'Router',
       summary: 'Get the document of the API',
       answer: 'OpenAPI 3.1',
+      schema: answers.openApi,
     },
     {
       method: 'get',

@@ -30,7 +30,7 @@ export const keyringSchema = z.object({
 });
 
 export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
-  const { gateway, network, blockStore } = deps;
+  const { gateway, blockStore } = deps;
   const bodyLimits = limitsOf(deps);
 
   app.post('/api/v1/sessions', async (c) => {
@@ -66,24 +66,6 @@ export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
     const cid = await blockStore.put(Buffer.from(keyring, 'base64'), { signal: c.req.raw.signal });
     return c.json(await gateway.setKeyring(sessionId, { recipient, cid }));
   });
-
-  app.get('/api/v1/miners', (c) =>
-    c.json(
-      deps.hub
-        .connected()
-        .map(({ address: miner, models, capacity, load }) => ({ miner, models, capacity, load })),
-    ),
-  );
-
-  app.get('/api/v1/accounts/:address', async (c) => {
-    const account = address.safeParse(c.req.param('address'));
-    if (!account.success) {
-      throw new EngineError('REQUEST_INVALID', { field: 'address', expected: 'an address' });
-    }
-    return c.json(await deps.accounts.readAccount(account.data));
-  });
-
-  app.get('/api/v1/network', (c) => c.json(network));
 }
 
 /** Holds a request to what the contracts will hold it to, before anything is started.

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import { MAX_BLOCK_BYTES } from '../../../adapters/ipfs/block-store.js';
 import { EngineError } from '../../../domain/errors.js';
-import { parseSessionId, type SessionId, type TaskId } from '../../../domain/ids.js';
+import { parseSessionId } from '../../../domain/ids.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import { POLICY_LIMITS } from '../../../domain/session.js';
 import type { SealedTaskRequest } from '../../../domain/wire.js';
@@ -15,7 +15,9 @@ import { readJson } from '../body.js';
 import { TaskRecords } from '../records.js';
 import type { ServedTask, SessionHost } from '../session-host.js';
 import { KEEP_ALIVE, KEEP_ALIVE_MS, resumeFrom, sseEvent, sseResponse } from '../sse.js';
+import { detailOf } from '../task-detail.js';
 import { proveTask } from '../task-proof.js';
+import { readNumber, readTask } from './query.js';
 
 /** Most records of one answer. */
 const PAGE = 1_000;
@@ -69,8 +71,13 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
 
   app.get('/api/v1/sessions/:id/tasks/:taskId', async (c) => {
     const { sessionId, taskId } = readTask(c);
-    const record = await records.find(sessionId, taskId, c.req.raw.signal);
-    return c.json(withState(record, deps.sessions.find(sessionId)));
+    const include = readInclude(c.req.query('include'));
+    const { signal } = c.req.raw;
+    const found = await records.find(sessionId, taskId, signal);
+    const record = withState(found, deps.sessions.find(sessionId));
+    if (include === null) return c.json(record);
+    const level = include === 'outputs' ? (await gateway.view(sessionId)).policy.level : null;
+    return c.json(await detailOf(record, level, deps, signal));
   });
 
   app.get('/api/v1/sessions/:id/tasks/:taskId/events', async (c) => {
@@ -106,28 +113,6 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
   });
 }
 
-/** @throws REQUEST_INVALID — not an integer of its range. */
-function readNumber(
-  text: string | undefined,
-  field: string,
-  { min, max, absent }: { readonly min: number; readonly max: number; readonly absent: number },
-): number {
-  const number = text === undefined ? absent : /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (number >= min && number <= max) return number;
-  throw new EngineError('REQUEST_INVALID', { field, expected: `an integer from ${min} to ${max}` });
-}
-
-/** The task that a path names.
- * @throws REQUEST_INVALID */
-function readTask(c: Context<AppEnv, '/:id/:taskId'>): { sessionId: SessionId; taskId: TaskId } {
-  const sessionId = parseSessionId(c.req.param('id'));
-  const taskId = c.req.param('taskId').toLowerCase();
-  if (!/^0x[0-9a-f]{64}$/.test(taskId)) {
-    throw new EngineError('REQUEST_INVALID', { field: 'taskId', expected: '0x and 64 hex digits' });
-  }
-  return { sessionId, taskId: taskId as TaskId };
-}
-
 /** The task that a path names, with its stream.
  * @throws TASK_NOT_FOUND — it never was, or its stream is not kept any more.
  * @throws as `TaskRecords.find` and `Sessions.require` */
@@ -146,6 +131,12 @@ async function findServed(
     throw new EngineError('TASK_NOT_FOUND', { taskId, reason: 'its stream is not kept any more' });
   }
   return { host, task };
+}
+
+/** `evidence`: what every miner committed to. `outputs`: that, and the answers in plain. */
+function readInclude(text: string | undefined): 'evidence' | 'outputs' | null {
+  if (text === undefined || text === 'evidence' || text === 'outputs') return text ?? null;
+  throw new EngineError('REQUEST_INVALID', { field: 'include', expected: 'evidence | outputs' });
 }
 
 /** The workflow knows whether a task is open; how far it is, only the router that serves it. */

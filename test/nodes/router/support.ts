@@ -31,6 +31,7 @@ import type { TaskCompletion, TaskSubmission } from '../../../domain/task.js';
 import type { SessionGateway } from '../../../nodes/router/gateway.js';
 import type { GuardStore } from '../../../nodes/router/guard/budget.js';
 import type { Judge } from '../../../nodes/router/judge.js';
+import type { DependencyStatus } from '../../../nodes/router/network/status.js';
 import { startRouter, type RouterDeps, type RunningRouter } from '../../../nodes/router/router.js';
 import { ScriptedMiner, type Script } from './scripted-miner.js';
 
@@ -247,6 +248,16 @@ export function memoryGuardStore(): GuardStore {
   };
 }
 
+const UP = { isUp: true, error: null, latencyMs: 1 };
+/** What a router depends on, all of it there. */
+const ALL_UP: DependencyStatus = {
+  checkedAtMs: 1_700_000_000_000,
+  chains: [{ layer: 'service', chainId: 31_337, ...UP, height: 7, lagMs: 1_000 }],
+  temporal: { ...UP, queues: [{ name: 'workflows', backlog: 0, workers: 1 }] },
+  ipfs: UP,
+  database: UP,
+};
+
 export interface WorldOptions {
   readonly policy?: Partial<SessionPolicy>;
   readonly openTasks?: readonly OpenTask[];
@@ -264,6 +275,8 @@ export interface WorldOptions {
   readonly limits?: Partial<RouterLimits>;
   readonly cors?: readonly string[];
   readonly signIn?: Partial<EngineConfig['router']['signIn']>;
+  readonly chainReader?: RouterDeps['chainReader'];
+  readonly readDependencies?: RouterDeps['readDependencies'];
 }
 
 export class World {
@@ -381,6 +394,14 @@ export async function startWorld(
     accounts: {
       readAccount: async (address) => ({ address, balanceWei: '5', permitNonce: '2' }),
     },
+    chainReader: options.chainReader ?? {
+      miners: async () => [],
+      epochs: async () => [],
+      epoch: async (epoch) => {
+        throw new EngineError('EPOCH_NOT_FOUND', { epoch });
+      },
+    },
+    readDependencies: options.readDependencies ?? (async () => ALL_UP),
     guardStore: options.guardStore ?? memoryGuardStore(),
     log: () => undefined,
     ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
