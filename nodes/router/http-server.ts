@@ -1,4 +1,5 @@
-/** The HTTP server under the app: how long it waits for a request, and how large its head may be. */
+/** The HTTP server under the app: how long it waits for a request, how large its head may be, and how
+ * long an answer may wait for its reader. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -12,6 +13,8 @@ import { errorBody } from './errors.js';
 const KEEP_ALIVE_MS = 65_000;
 /** A peer that has vanished is noticed after this and what TCP's own probes take. */
 const PROBE_AFTER_MS = 30_000;
+/** A client that takes nothing of what waits for it for so long has stopped to read. */
+const STALLED_MS = 60_000;
 
 const STATUS_LINES = {
   400: '400 Bad Request',
@@ -20,9 +23,12 @@ const STATUS_LINES = {
 } as const;
 type BadStatus = keyof typeof STATUS_LINES;
 
+/** Puts a server around the app, without listening.
+ * @param stalledMs - milliseconds; a client that stops to read is cut off, and its place is free. */
 export function createHttpServer(
   app: RouterApp,
   limits: Pick<RouterLimits, 'headersMs' | 'requestMs' | 'maxHeaderBytes'>,
+  stalledMs = STALLED_MS,
 ): Server {
   const { headersMs, requestMs, maxHeaderBytes } = limits;
   const listener = getRequestListener(app.fetch, { errorHandler: refuseMalformed });
@@ -46,6 +52,10 @@ export function createHttpServer(
       void listener(incoming, outgoing);
     },
   );
+  server.setTimeout(stalledMs, (socket) => {
+    // An answer that is not ready holds up nobody; a connection without one is idle.
+    if (socket.writableLength > 0 || !answering.has(socket)) socket.destroy();
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     if (!socket.writable || answering.has(socket)) {
       socket.destroy();

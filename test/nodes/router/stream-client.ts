@@ -19,6 +19,7 @@ type Ended = Extract<ServerMessage, { type: 'ended' | 'error' }>;
 export class StreamClient {
   readonly ws: WebSocket;
   readonly heard: ServerMessage[] = [];
+  readonly #byId = new Map<string, ServerMessage[]>();
   /** Code and reason of the close. */
   closed: { readonly code: number; readonly reason: string } | null = null;
 
@@ -26,7 +27,9 @@ export class StreamClient {
     const address = new URL(STREAM_PATH, url.replace('http', 'ws'));
     this.ws = new WebSocket(address, [STREAM_PROTOCOL], options);
     this.ws.on('message', (data: Buffer) => {
-      this.heard.push(JSON.parse(data.toString()) as ServerMessage);
+      const message = JSON.parse(data.toString()) as ServerMessage;
+      this.heard.push(message);
+      if ('id' in message && message.id !== null) this.#note(message.id, message);
     });
     this.ws.on('error', () => undefined);
     this.ws.on('close', (code, reason) => {
@@ -45,8 +48,14 @@ export class StreamClient {
   }
 
   /** What it heard of one request. */
-  of(id: string): ServerMessage[] {
-    return this.heard.filter((message) => 'id' in message && message.id === id);
+  of(id: string): readonly ServerMessage[] {
+    return this.#byId.get(id) ?? [];
+  }
+
+  #note(id: string, message: ServerMessage): void {
+    const known = this.#byId.get(id);
+    if (known === undefined) this.#byId.set(id, [message]);
+    else known.push(message);
   }
 
   /** The text of a request, as far as it has come. */
@@ -59,11 +68,11 @@ export class StreamClient {
   /** Waits for the last message of a request. */
   async end(id: string): Promise<Ended> {
     const last = () =>
-      this.of(id).find(
+      this.of(id).findLast(
         (message): message is Ended =>
           message.type === 'ended' || (message.type === 'error' && message.ends),
       );
-    await until(() => last() !== undefined, `the end of ${id}`, 20_000);
+    await until(() => last() !== undefined, `the end of ${id}`, 60_000);
     const found = last();
     if (found === undefined) throw new Error('gone');
     return found;
