@@ -32,6 +32,10 @@ export const COMMANDS: Commands = {
     summary: 'run an oracle that checks evidence and signs',
     load: async () => (await import('./commands/oracle.js')).oracle,
   },
+  codec: {
+    summary: "let the Temporal UI read what is encrypted, for who holds the codec's key",
+    load: async () => (await import('./commands/codec.js')).codec,
+  },
   doctor: {
     summary: 'say for every server whether it was found, where, and what to do if not',
     load: async () => (await import('./commands/doctor.js')).doctor,
@@ -88,15 +92,39 @@ export const COMMANDS: Commands = {
     },
   },
   export: {
-    summary: "a session into a user's own database",
+    summary: "a session in its user's own store",
     commands: {
       start: {
-        summary: 'start an export',
+        summary: 'start an export, to its end or following the session',
         load: async () => (await import('./commands/export.js')).exportStart,
       },
       status: {
-        summary: 'say how far it is',
+        summary: 'say how far it is, and what it waits for',
         load: async () => (await import('./commands/export.js')).exportStatus,
+      },
+      pause: {
+        summary: 'let it rest',
+        load: async () => (await import('./commands/export.js')).exportPause,
+      },
+      resume: {
+        summary: 'let it go on',
+        load: async () => (await import('./commands/export.js')).exportResume,
+      },
+      retry: {
+        summary: 'try at once what it waits for',
+        load: async () => (await import('./commands/export.js')).exportRetry,
+      },
+      stop: {
+        summary: 'end it',
+        load: async () => (await import('./commands/export.js')).exportStop,
+      },
+      verify: {
+        summary: 'compare the sink with records and evidence',
+        load: async () => (await import('./commands/export.js')).exportVerify,
+      },
+      remove: {
+        summary: "delete the session's rows in the sink",
+        load: async () => (await import('./commands/export.js')).exportRemove,
       },
     },
   },

@@ -5,7 +5,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
-import type { DataConverter } from '@temporalio/common';
+import type { DataConverter, PayloadCodec } from '@temporalio/common';
 import type { EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import { parseIdentity } from '../seal/identity-file.js';
@@ -23,6 +23,14 @@ export const FAILURE_CONVERTER_PATH = fileURLToPath(
  * @throws SECRET_MISSING, KEY_FILE_UNSAFE, SEAL_NOT_RECIPIENT, SEAL_BROKEN — the identity or a data
  *   key cannot be used. */
 export async function dataConverter(config: EngineConfig['temporal']): Promise<DataConverter> {
+  return {
+    failureConverterPath: FAILURE_CONVERTER_PATH,
+    payloadCodecs: [await openCodec(config)],
+  };
+}
+
+/** Opens the codec of a deployment. @throws as `dataConverter` */
+export async function openCodec(config: EngineConfig['temporal']): Promise<PayloadCodec> {
   const pair = await parseIdentity(await readSecret(config.codec.identity));
   if (pair === undefined) {
     throw new EngineError('KEY_FILE_UNSAFE', {
@@ -30,12 +38,11 @@ export async function dataConverter(config: EngineConfig['temporal']): Promise<D
       expected: 'one age identity',
     });
   }
-  const codec = await openPayloadCodec({
+  return await openPayloadCodec({
     identity: pair.identity,
     keysFolder: config.codec.keys,
     namespace: config.namespace,
   });
-  return { failureConverterPath: FAILURE_CONVERTER_PATH, payloadCodecs: [codec] };
 }
 
 /** Milliseconds in which Temporal must answer the first call. */

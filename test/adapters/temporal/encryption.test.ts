@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url';
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { Runtime, Worker } from '@temporalio/worker';
 import { createIdentityFile } from '../../../adapters/seal/identity-file.js';
-import { connectClient, dataConverter } from '../../../adapters/temporal/connect.js';
+import { connectClient, dataConverter, openCodec } from '../../../adapters/temporal/connect.js';
 import { connectWorker } from '../../../adapters/temporal/connect-worker.js';
 import type { EngineConfig } from '../../../domain/config.js';
+import { startCodecServer } from '../../../nodes/codec/codec.js';
 import { startTemporal } from '../../../servers/start/index.js';
 import { activities } from './fixtures/activities.js';
 import * as workflows from './fixtures/workflows.js';
@@ -148,6 +149,48 @@ test('a secret survives continuing as new, and a start together with a signal or
   assert.equal(await client.workflow.getHandle(started ?? '').result(), SECRET);
   assert.deepEqual((await schedule.describe()).memo, { secret: SECRET });
 });
+
+test('every payload of a history opens at the codec server, failures included', async () => {
+  const codec = await startCodecServer({
+    host: '127.0.0.1',
+    port: 0,
+    codec: await openCodec(config),
+    namespace: config.namespace,
+    origin: null,
+    token: null,
+    log: () => undefined,
+  });
+  try {
+    for (const workflowId of ['everything', 'failing']) {
+      const history = await client.workflow.getHandle(workflowId).fetchHistory();
+      const payloads = encryptedIn(history.events);
+      assert.ok(payloads.length > 1, `${payloads.length} payloads`);
+      const response = await fetch(`${codec.url}/decode`, {
+        method: 'POST',
+        body: JSON.stringify({ payloads }),
+      });
+      assert.equal(response.status, 200);
+      const opened = (await response.json()) as { payloads: { data: string }[] };
+      const texts = opened.payloads.map(({ data }) => Buffer.from(data, 'base64').toString());
+      assert.equal(texts.length, payloads.length);
+      assert.ok(texts.some((text) => text === JSON.stringify(SECRET) || text.includes('message')));
+      assert.ok(texts.some((text) => text.includes(SECRET)));
+    }
+  } finally {
+    await codec.close();
+  }
+});
+
+/** All encrypted payloads in a history, in Temporal's JSON form. */
+function encryptedIn(value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return [];
+  const { metadata, data } = value as { metadata?: Record<string, Uint8Array>; data?: Uint8Array };
+  const base64 = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('base64');
+  const isEncrypted = base64(metadata?.['encoding']) === base64(Buffer.from('binary/encrypted'));
+  if (!isEncrypted) return Object.values(value).flatMap(encryptedIn);
+  const entries = Object.entries(metadata ?? {}).map(([key, bytes]) => [key, base64(bytes)]);
+  return [{ metadata: Object.fromEntries(entries), data: base64(data) }];
+}
 
 test('a workflow task that breaks is recorded without what it broke on', async () => {
   const handle = await client.workflow.start(workflows.broken, {
