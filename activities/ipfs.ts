@@ -1,8 +1,15 @@
 /** What the engine lays on IPFS: policies, keyrings at level `link`, settlement batches. */
 import type { BlockStore } from '../adapters/ipfs/block-store.js';
 import { parseArchivePage, type ArchivePage } from '../domain/archive.js';
-import { findEngineError } from '../domain/errors.js';
+import { findEngineError, type ErrorCode } from '../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../domain/ids.js';
+import {
+  describeTask,
+  TASKS_A_LIST,
+  type ManifestLink,
+  type SessionManifest,
+  type TaskList,
+} from '../domain/manifest.js';
 import type { Keyring, KeyringRef, Reader } from '../domain/sealing.js';
 import type { SessionPolicy } from '../domain/session.js';
 import { sumBatch, type SettlementBatch } from '../domain/settlement.js';
@@ -28,6 +35,25 @@ export interface IpfsActivities {
    * @returns the place to go on from; `null` at the end of the page. */
   releaseTasks(input: { readonly page: Cid; readonly from: number }): Promise<number | null>;
   unpin(cid: Cid): Promise<void>;
+  /** Writes the manifests of the records of an archive's page, from place `from` on. The same records
+   * over the same content are the same manifests.
+   * @returns their list, `null` of an empty page; and the place to go on from, `null` at the end. */
+  describeTasks(input: { readonly page: Cid; readonly from: number }): Promise<{
+    readonly list: ManifestLink | null;
+    readonly tasks: number;
+    readonly next: number | null;
+  }>;
+  /** Writes the manifest of a session, on top of those of its tasks. */
+  writeManifest(input: ManifestInput): Promise<Cid>;
+}
+
+/** What a session's workflow knows of its content: references only. */
+export interface ManifestInput extends Pick<SessionManifest, 'chainId' | 'sessionId' | 'owner'> {
+  readonly policy: Cid;
+  readonly keyrings: readonly Cid[];
+  readonly archive: readonly Cid[];
+  readonly tasks: readonly ManifestLink[];
+  readonly taskCount: number;
 }
 
 /** Records whose content is released in one activity. */
@@ -38,6 +64,8 @@ export interface IpfsActivityDeps {
   readonly store: BlockStore;
   /** Reads a JSON document by CID; its bytes are re-hashed, its shape is `parse`'s to check. */
   readonly readJson: <T>(cid: Cid, parse: (value: unknown) => T) => Promise<T>;
+  /** Writes a document whose `cid`s are links. */
+  readonly putDocument: (value: unknown) => Promise<Cid>;
   /** Canonical JSON bytes, so that equal values have equal CIDs. */
   readonly encodeJson: (value: unknown) => Uint8Array;
   readonly createKeyring: (
@@ -49,7 +77,7 @@ export interface IpfsActivityDeps {
 }
 
 export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
-  const { store, encodeJson, readJson } = deps;
+  const { store, encodeJson, readJson, putDocument } = deps;
   return translated<IpfsActivities>({
     async pinPolicy(policy) {
       return await store.put(encodeJson(policy));
@@ -93,7 +121,76 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
     async unpin(cid) {
       await store.unpin(cid);
     },
+
+    async describeTasks({ page, from }) {
+      const { sessionId, records } = await readJson(page, parseArchivePage);
+      const slice = records.slice(from, from + TASKS_A_LIST);
+      const next = from + slice.length < records.length ? from + slice.length : null;
+      if (slice.length === 0) return { list: null, tasks: 0, next };
+      const tasks: ManifestLink[] = [];
+      for (let i = 0; i < slice.length; i += DESCRIBED_AT_ONCE) {
+        const some = slice.slice(i, i + DESCRIBED_AT_ONCE);
+        tasks.push(...(await Promise.all(some.map((task) => writeTask(deps, sessionId, task)))));
+      }
+      const list: TaskList = { version: 1, kind: 'tasks', sessionId, tasks };
+      return { list: await linkTo(store, await putDocument(list)), tasks: slice.length, next };
+    },
+
+    async writeManifest({ policy, keyrings, archive, ...rest }) {
+      const links = (cids: readonly Cid[]) => Promise.all(cids.map((cid) => linkTo(store, cid)));
+      const manifest: SessionManifest = {
+        version: 1,
+        kind: 'session',
+        ...rest,
+        policy: await linkTo(store, policy),
+        keyrings: await links(keyrings),
+        archive: await links(archive),
+      };
+      return await putDocument(manifest);
+    },
   });
+}
+
+/** Tasks that are described side by side. */
+const DESCRIBED_AT_ONCE = 10;
+
+/** Writes the manifest of a task. What is not there any more is named without a size. */
+async function writeTask(
+  deps: IpfsActivityDeps,
+  sessionId: SessionId,
+  record: TaskRecord,
+): Promise<ManifestLink> {
+  const { store, readJson, putDocument } = deps;
+  const { evidenceCid, requestCid, batchCid } = record;
+  const evidence =
+    evidenceCid === null
+      ? null
+      : await unless(['CONTENT_MISSING', 'CONTENT_MISMATCH'], readJson(evidenceCid, asEvidence));
+  const results = evidence?.commitments.map(({ resultCid }) => resultCid) ?? [];
+  const cids = [requestCid, evidenceCid, batchCid, ...results].filter((cid) => cid !== null);
+  const sizes = new Map<Cid, number>();
+  for (const { cid, bytes } of await Promise.all(cids.map((cid) => linkTo(store, cid)))) {
+    if (bytes !== null) sizes.set(cid, bytes);
+  }
+  const manifest = describeTask(sessionId, record, evidence, sizes);
+  return await linkTo(store, await putDocument(manifest));
+}
+
+/** A link with its size, by what is really there: the block is read and hashed. */
+async function linkTo(store: BlockStore, cid: Cid): Promise<ManifestLink> {
+  const block = await unless(['CONTENT_MISSING', 'CONTENT_MISMATCH'], store.get(cid));
+  return { cid, bytes: block?.length ?? null };
+}
+
+/** `null` where reading ends in one of these. */
+async function unless<T>(codes: readonly ErrorCode[], read: Promise<T>): Promise<T | null> {
+  try {
+    return await read;
+  } catch (error) {
+    const code = findEngineError(error)?.code;
+    if (code !== undefined && codes.includes(code)) return null;
+    throw error;
+  }
 }
 
 /** The evidence goes last: it names the results, and a release that was cut short starts with it. */
@@ -110,11 +207,8 @@ async function resultsIn(
   { readJson }: Pick<IpfsActivityDeps, 'readJson'>,
   evidenceCid: Cid,
 ): Promise<readonly Cid[]> {
-  try {
-    const evidence = await readJson(evidenceCid, (value) => value as TaskEvidence);
-    return evidence.commitments.map(({ resultCid }) => resultCid);
-  } catch (error) {
-    if (findEngineError(error)?.code === 'CONTENT_MISSING') return [];
-    throw error;
-  }
+  const evidence = await unless(['CONTENT_MISSING'], readJson(evidenceCid, asEvidence));
+  return evidence?.commitments.map(({ resultCid }) => resultCid) ?? [];
 }
+
+const asEvidence = (value: unknown) => value as TaskEvidence;

@@ -14,6 +14,7 @@ export function viewLines(view: SessionView): string[] {
     `  deposited ${amount(budget.depositedWei)}, charged ${amount(budget.chargedWei)}, reserved ` +
       `${amount(budget.reservedWei)}, refunded ${amount(budget.refundedWei)}, free ${amount(budget.freeWei)}`,
     `  tasks     ${tasks.accepted} accepted, ${tasks.open} open, ${tasks.ended} ended, ${tasks.settled} settled`,
+    `  manifest  ${view.manifestCid ?? 'written after the close'}`,
     `  ends      ${new Date(view.expiresAtMs).toISOString()} at the latest`,
   ];
 }

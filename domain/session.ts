@@ -348,6 +348,8 @@ export interface SessionView {
     readonly ended: number;
     readonly settled: number;
   };
+  /** Manifest of all that it has laid on IPFS; `null` until it is written, after the close. */
+  readonly manifestCid: Cid | null;
   /** Present in state `Failed`: the code of what ended it. */
   readonly failure: string | null;
 }

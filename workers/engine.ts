@@ -16,6 +16,7 @@ import type { QueueChain } from '../adapters/chain/queue.js';
 import { getJson, putJson, type BlockStore } from '../adapters/ipfs/block-store.js';
 import { encodeJson } from '../adapters/ipfs/canonical.js';
 import { cidOfDigest } from '../adapters/ipfs/cid.js';
+import { putDocument } from '../adapters/ipfs/manifest.js';
 import { createKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
 import { seedOf, taskIdOf } from '../adapters/seal/task-id.js';
 import { dataConverter } from '../adapters/temporal/connect.js';
@@ -107,6 +108,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
         store,
         readJson,
         encodeJson,
+        putDocument: (value) => putDocument(store, value),
         createKeyring,
         wrapKeyring,
         taskLeaf,

@@ -79,6 +79,8 @@ export class SessionContext {
   /** Those that were wrapped for other miners before; they hold the same keys. */
   formerKeyrings: readonly Cid[];
   archive: readonly Cid[];
+  /** Names all that the session has laid on IPFS; written after its close. */
+  manifestCid: Cid | null = null;
   /** Tasks whose steps this run has put on chain. */
   readonly stepped = new Set<TaskId>();
   /** Of its close; withdrawals are the ledger's. */
@@ -179,6 +181,7 @@ export class SessionContext {
       keyring: this.keyring,
       budget: this.ledger.budget(this.refundedWei),
       tasks: this.ledger.counts,
+      manifestCid: this.manifestCid,
       failure: this.failure,
     };
   }

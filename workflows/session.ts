@@ -17,7 +17,7 @@ import {
 } from '@temporalio/workflow';
 import { needsClientKeyring, type SessionView } from '../domain/session.js';
 import { codeOf } from './failure.js';
-import { archiveTasks, startRelease } from './session-archive.js';
+import { archiveTasks, startRelease, writeManifest } from './session-archive.js';
 import { SessionContext, UPDATES_PER_RUN, type SessionInput } from './session-context.js';
 import { carryOutOrders } from './session-deposit.js';
 import { startExports } from './session-export.js';
@@ -57,6 +57,7 @@ export async function session(input: SessionInput): Promise<SessionView> {
     await closeOnChain(self);
   }
   self.enter(self.failure === null ? 'Closed' : 'Failed');
+  await writeManifest(self);
   await startExports(self);
   await startRelease(self);
   await condition(allHandlersFinished);

@@ -9,6 +9,7 @@ import type { OracleActivities } from '../../activities/oracles.js';
 import { merkleRoot, taskLeaf } from '../../adapters/chain/merkle.js';
 import { getJson, openBlockStore } from '../../adapters/ipfs/block-store.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
+import { putDocument } from '../../adapters/ipfs/manifest.js';
 import { createKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
 import { dataConverter } from '../../adapters/temporal/connect.js';
 import { connectWorker } from '../../adapters/temporal/connect-worker.js';
@@ -55,6 +56,7 @@ runChild<WorkerInput, null>(async ({ config, candidates }) => {
     store,
     readJson: (cid, parse) => getJson(store, cid, parse),
     encodeJson,
+    putDocument: (value) => putDocument(store, value),
     createKeyring,
     wrapKeyring,
     taskLeaf,

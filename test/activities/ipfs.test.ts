@@ -4,6 +4,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { createIpfsActivities } from '../../activities/ipfs.js';
 import { getJson } from '../../adapters/ipfs/block-store.js';
 import { merkleRoot, taskLeaf } from '../../adapters/chain/merkle.js';
+import { putDocument } from '../../adapters/ipfs/manifest.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { allTasks, findArchived, parseArchivePage } from '../../domain/archive.js';
 import { EngineError } from '../../domain/errors.js';
@@ -32,6 +33,7 @@ function activities() {
     store,
     readJson: (cid, parse) => getJson(store, cid, parse),
     encodeJson,
+    putDocument: (value) => putDocument(store, value),
     createKeyring: async () => ({ keyring: {} as Keyring, recipient: 'age1session' }),
     wrapKeyring: async (_, readers) => {
       wrapped.push(readers);

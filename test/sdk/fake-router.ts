@@ -99,6 +99,7 @@ export async function createFakeRouter() {
         freeWei: opening.depositWei,
       },
       tasks: { accepted: 0, open: 0, ended: 0, settled: 0 },
+      manifestCid: null,
       failure: null,
     };
   };

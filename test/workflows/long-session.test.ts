@@ -162,13 +162,13 @@ test('session: takes many thousand tasks, and no run of it or of settlement come
 
     const archive = await current.query(archiveQuery);
     const recent = await tasksOf(current);
-    const known = [...archive.flatMap((name) => pages.get(name)?.records ?? []), ...recent].map(
-      (record) => record.ordinal,
-    );
+    const archived = archive.flatMap((name) => pages.get(name)?.records ?? []);
+    const known = archived.map((record) => record.ordinal);
     assert.equal(new Set(known).size, TASKS);
-    assert.equal(known.length, TASKS, 'every task is in one place');
+    assert.equal(known.length, TASKS, 'after the close every task is in the archive, once');
     assert.ok(recent.length >= REMEMBERED_TASKS || archive.length === 0);
-    assert.ok(archive.every((name) => pages.get(name)?.records.length === ARCHIVE_PAGE_TASKS));
+    const full = archive.slice(0, -1);
+    assert.ok(full.every((name) => pages.get(name)?.records.length === ARCHIVE_PAGE_TASKS));
 
     for (const [name, workflow] of [
       ['session', handle],
