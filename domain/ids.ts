@@ -42,6 +42,8 @@ export const workflowIds = {
   dappRequests: (chainId: number) => `dapp:${chainId}`,
   releaseContent: (chainId: number, sessionId: SessionId) => `release:${chainId}:${sessionId}`,
   exportSession: (sessionId: SessionId, sink: string) => `export:${sessionId}:${sink}`,
+  /** @param owner - a caller of the router, such as `key:NAME`. */
+  ingestSource: (owner: string, source: string) => `ingest:${owner}:${source}`,
 } as const;
 
 /** The session a `session:<chainId>:<sessionId>` workflow belongs to; `undefined` for other ids. */

@@ -8,6 +8,7 @@ import type { DatabaseActivities } from '../activities/database.js';
 import type { InferenceActivities } from '../activities/inference.js';
 import type { IpfsActivities } from '../activities/ipfs.js';
 import type { OracleActivities } from '../activities/oracles.js';
+import type { SourceActivities } from '../activities/sources.js';
 import type { StepActivities } from '../activities/steps.js';
 import type { RetryPolicies, RetryPolicyConfig } from '../domain/config.js';
 import { TASK_QUEUES } from '../domain/ids.js';
@@ -57,6 +58,17 @@ export function databaseActivities(retries: RetryPolicies): DatabaseActivities {
     ...optionsOf(retries.database),
     taskQueue: TASK_QUEUES.database,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  });
+}
+
+/** A document is read, cut and embedded in one activity, which goes on where it was broken off. */
+export function sourceActivities(retries: RetryPolicies): SourceActivities {
+  return proxyActivities<SourceActivities>({
+    ...optionsOf(retries.database),
+    taskQueue: TASK_QUEUES.database,
+    startToCloseTimeout: '1 hour',
+    scheduleToCloseTimeout: '1 day',
+    heartbeatTimeout: '2 minutes',
   });
 }
 

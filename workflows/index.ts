@@ -2,6 +2,7 @@
 export { dappRequests } from './dapp-requests.js';
 export { exportSession } from './export-session.js';
 export { healthEpoch } from './health-epoch.js';
+export { ingestSource } from './ingest-source.js';
 export { onboardMiner } from './onboard-miner.js';
 export { onboardUser } from './onboard-user.js';
 export { releaseContent } from './release-content.js';

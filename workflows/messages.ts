@@ -14,6 +14,7 @@ import type {
   WithdrawalRequest,
 } from '../domain/session.js';
 import type { EndedTasks, SettlementReport } from '../domain/settlement.js';
+import type { IngestProgress } from '../domain/source.js';
 import type { TaskCompletion, TaskSubmission } from '../domain/task.js';
 
 /** Workflow types by the names that clients start them with. */
@@ -27,6 +28,7 @@ export const WORKFLOWS = {
   releaseContent: 'releaseContent',
   dappRequests: 'dappRequests',
   refuseInference: 'refuseInference',
+  ingestSource: 'ingestSource',
 } as const;
 
 /** What sessions are found by, besides their workflow ids: all `Keyword`, to be registered with the
@@ -36,6 +38,12 @@ export const SEARCH_ATTRIBUTES = {
   model: defineSearchAttributeKey('CortensorModel', 'KEYWORD'),
   state: defineSearchAttributeKey('CortensorState', 'KEYWORD'),
 } as const;
+
+/** What is wanted of a source has changed; the catalogue says to what. */
+export const sourceChangedSignal = defineSignal('sourceChanged');
+
+/** How far the ingestion of a source is. */
+export const ingestProgressQuery = defineQuery<IngestProgress>('ingestProgress');
 
 export const submitTasksUpdate = defineUpdate<readonly SubmitAnswer[], [TaskBatch<TaskSubmission>]>(
   'submitTasks',

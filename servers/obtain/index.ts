@@ -6,4 +6,5 @@ export { chatModel, embeddingModel } from './models.js';
 export { postgres } from './postgres.js';
 export { temporal } from './temporal.js';
 export { temporalTestServer } from './test-server.js';
+export { vectorPostgres } from './vector-postgres.js';
 export type { Artefact, ObtainOptions, ObtainProgress, ObtainReport, Recipe } from './types.js';
