@@ -7,20 +7,26 @@ import type { TaskRecord } from '../domain/lease.js';
 import type { SessionView } from '../domain/session.js';
 import type { TaskEvidence } from '../domain/task.js';
 
-/** Rows of the session and of the given tasks.
+/** Opens payloads for a sink: their text, or `null` where their kind stays sealed. */
+export type Opener = (kind: PayloadKind, bytes: Uint8Array) => Promise<string | null>;
+
+/** Rows of the session and of the given tasks, by ordinal.
  * @param store - reads are re-hashed: a row never holds bytes that are not its CID's.
- * @throws CONTENT_MISSING, CONTENT_MISMATCH, IPFS_UNREACHABLE */
+ * @throws CONTENT_MISSING, CONTENT_MISMATCH, IPFS_UNREACHABLE
+ * @throws as `open` */
 export async function collectRows(
   store: BlockStore,
   view: SessionView,
-  tasks: readonly TaskRecord[],
+  records: readonly TaskRecord[],
+  open: Opener,
 ): Promise<ExportRows> {
+  const tasks = records.toSorted((a, b) => a.ordinal - b.ordinal);
   const payloads = new Map<Cid, PayloadRow>();
   const read = async (cid: Cid, kind: PayloadKind): Promise<Uint8Array> => {
     const known = payloads.get(cid);
     if (known !== undefined) return known.bytes;
     const bytes = await store.get(cid);
-    payloads.set(cid, { cid, kind, bytes });
+    payloads.set(cid, { cid, kind, bytes, text: await open(kind, bytes) });
     return bytes;
   };
 

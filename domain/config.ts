@@ -109,9 +109,48 @@ export interface OracleConfig {
   readonly recipient: string;
 }
 
-/** A user's database that sessions may be exported to. */
+export const SINK_KINDS = ['postgresql', 'mysql', 'webhook'] as const;
+export type SinkKind = (typeof SINK_KINDS)[number];
+/** Payloads that a sink may get in plain form, beside their sealed bytes. */
+export const OPENED_KINDS = ['request', 'result'] as const;
+export type OpenedKind = (typeof OPENED_KINDS)[number];
+
+/** A user's own store that sessions may be exported to. */
 export interface SinkConfig {
+  readonly kind: SinkKind;
+  /** `postgres://…`, `mysql://…` or `https://…`, credentials included. */
   readonly url: SecretRef;
+  /** Of a database: the schema, in MySQL the database, that holds our tables. */
+  readonly schema: string;
+  /** Encrypts the connection and verifies the certificate; a webhook without it may be `http:`. */
+  readonly tls: boolean;
+  /** Certificates to trust in place of the system's, PEM; `null` = the system's. */
+  readonly ca: SecretRef | null;
+  /** Lets it be on this machine or in its network. */
+  readonly allowPrivate: boolean;
+  /** Of a webhook: the key that signs, `whsec_…`; else `null`. */
+  readonly secret: SecretRef | null;
+  /** Kinds of payloads that the user wants opened there; empty = everything stays sealed. */
+  readonly open: readonly OpenedKind[];
+  /** age identity that opens them, a reader of the sessions; `null` exactly when nothing is opened. */
+  readonly identity: SecretRef | null;
+}
+
+/** `kubo`: RPC of an IPFS node; `gateway`: trustless HTTP gateway, read only; `s3`: a bucket. */
+export const HOST_KINDS = ['kubo', 'gateway', 's3'] as const;
+export type HostKind = (typeof HOST_KINDS)[number];
+
+/** A user's own store, as source of inputs and home of results. */
+export interface HostConfig {
+  readonly kind: HostKind;
+  /** Of a bucket: path-style, `https://host/bucket`. */
+  readonly url: string;
+  /** Lets it be on this machine or in its network. */
+  readonly allowPrivate: boolean;
+  /** Of a bucket; `auto` where the store has none. */
+  readonly region: string;
+  /** Of a bucket: `id:secret`; else `null`. */
+  readonly credentials: SecretRef | null;
 }
 
 export interface EngineConfig {
@@ -143,6 +182,12 @@ export interface EngineConfig {
     readonly apiUrl: string;
     readonly gatewayUrl: string;
     readonly timeoutMs: number;
+    /** RPC APIs of further Kubo nodes that hold all that the first one does. */
+    readonly replicas: readonly string[];
+    /** Nodes that must have proven that they hold a block before it counts as written. */
+    readonly minReplicas: number;
+    /** From one look for lost and damaged blocks to the next; without replicas there is none. */
+    readonly repairEveryMs: number;
   };
   readonly database: { readonly url: SecretRef };
   readonly router: {
@@ -162,6 +207,11 @@ export interface EngineConfig {
     readonly maxBodyBytes: number;
     /** Time a miner has for its first token, from dispatch. */
     readonly firstTokenMs: number;
+    /** After so long without a first token another miner is asked beside the first, and whoever
+     * begins goes on; `null` = never. */
+    readonly hedgeMs: number | null;
+    /** Where other routers reach this one; `null` = at its host and port. */
+    readonly peerUrl: string | null;
     /** age identity that opens what is sealed to the router, at level `link`. */
     readonly identity: SecretRef;
     /** The age recipient of that identity. */
@@ -175,4 +225,6 @@ export interface EngineConfig {
   readonly quorum: number;
   /** By name: what an export asks for. */
   readonly sinks: Readonly<Record<string, SinkConfig>>;
+  /** By name: users' own stores. */
+  readonly hosts: Readonly<Record<string, HostConfig>>;
 }

@@ -68,6 +68,7 @@ export const ERRORS = {
     'caller',
     'a sealed context is retrieved by the client: use askWithPassages of the SDK',
   ),
+  EXPORT_NOT_FOUND: entry(404, 'caller', 'there is no such export'),
   SINK_CREDENTIALS: entry(400, 'caller', 'the sink does not accept the credentials'),
   SINK_UNTRUSTED: entry(400, 'caller', 'the sink has no certificate that is trusted'),
   SINK_GONE: entry(410, 'caller', 'the sink wants no more rows'),
@@ -95,6 +96,7 @@ export const ERRORS = {
 
   // storage
   IPFS_UNREACHABLE: entry(503, 'storage', 'IPFS could not be reached', true),
+  HOST_UNREACHABLE: entry(503, 'storage', "the user's own store could not be reached", true),
   CONTENT_MISMATCH: entry(502, 'storage', 'the bytes do not match their CID'),
   CONTENT_MISSING: entry(404, 'storage', 'the content was not found in time', true),
   CONTENT_TOO_LARGE: entry(413, 'storage', 'the content is larger than allowed'),

@@ -3,30 +3,41 @@
  * processes may run any of them.
  */
 import { Worker, type WorkerOptions } from '@temporalio/worker';
-import type { Client } from '@temporalio/client';
+import { WorkflowNotFoundError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { createAdmission } from '../activities/admission.js';
 import { createChainActivities, type ChainActivityDeps } from '../activities/chain.js';
-import { createDatabaseActivities, type DatabaseActivityDeps } from '../activities/database.js';
+import {
+  createDatabaseActivities,
+  type DatabaseActivityDeps,
+  type SessionReader,
+} from '../activities/database.js';
 import { createInferenceActivities, type InferenceActivities } from '../activities/inference.js';
 import { createIpfsActivities } from '../activities/ipfs.js';
 import { createOracleActivities } from '../activities/oracles.js';
 import { createStepActivities } from '../activities/steps.js';
 import { merkleProof, merkleRoot, taskLeaf } from '../adapters/chain/merkle.js';
 import type { QueueChain } from '../adapters/chain/queue.js';
+import { digestOf, marksOf } from '../adapters/database/sink/columns.js';
 import { getJson, putJson, type BlockStore } from '../adapters/ipfs/block-store.js';
 import { encodeJson } from '../adapters/ipfs/canonical.js';
 import { cidOfDigest } from '../adapters/ipfs/cid.js';
+import { openKubo } from '../adapters/ipfs/kubo.js';
 import { putDocument } from '../adapters/ipfs/manifest.js';
+import { repairNodes } from '../adapters/ipfs/repair.js';
 import { createKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
+import { readSecret } from '../adapters/seal/secret.js';
 import { seedOf, taskIdOf } from '../adapters/seal/task-id.js';
 import { dataConverter } from '../adapters/temporal/connect.js';
 import { connectWorker } from '../adapters/temporal/connect-worker.js';
 import { readTasks } from '../domain/archive.js';
 import type { EngineConfig, WorkerTuning } from '../domain/config.js';
-import { TASK_QUEUES, type Cid, type TaskQueueName } from '../domain/ids.js';
+import { EngineError } from '../domain/errors.js';
+import { TASK_QUEUES, workflowIds, type Cid, type TaskQueueName } from '../domain/ids.js';
 import type { SettledTask } from '../domain/task.js';
 import { archiveQuery, sessionQuery, tasksQuery } from '../workflows/messages.js';
 import { WORKFLOW_BUNDLE } from './bundle.js';
+import { createExports } from './exports.js';
+import { openerFor } from './opener.js';
 import { runWorkers, type RunningWorkers } from './run.js';
 import { registerSearchAttributes } from './search-attributes.js';
 
@@ -48,7 +59,7 @@ const ORACLE_MS = 45_000;
 export interface EngineWorkerDeps
   extends
     Omit<ChainActivityDeps, 'readJson'>,
-    Omit<DatabaseActivityDeps, 'readSession' | 'readJson' | 'store'> {
+    Pick<DatabaseActivityDeps, 'openSink' | 'saveReceipt' | 'forgetReceipt'> {
   readonly config: EngineConfig;
   readonly client: Client;
   readonly store: BlockStore;
@@ -90,6 +101,8 @@ type Work = (config: EngineConfig) => Partial<WorkerOptions>;
 
 function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
   const { client, store } = deps;
+  const { apiUrl, replicas, timeoutMs } = deps.config.ipfs;
+  const nodes = [apiUrl, ...replicas].map((url) => openKubo({ apiUrl: url, timeoutMs }));
   const readJson = <T>(cid: Cid, parse: (value: unknown) => T) => getJson(store, cid, parse);
   return {
     workflows: (config) => ({
@@ -109,6 +122,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
         readJson,
         encodeJson,
         putDocument: (value) => putDocument(store, value),
+        repair: (input, call) => repairNodes(nodes, { ...input, ...call }),
         createKeyring,
         wrapKeyring,
         taskLeaf,
@@ -119,20 +133,39 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
       activities: createDatabaseActivities({
         ...deps,
         readJson,
-        readSession: async (workflowId) => {
-          const session = client.workflow.getHandle(workflowId);
-          return {
-            view: await session.query(sessionQuery),
-            // First the tasks, then the archive: what moves meanwhile is in both.
-            tasks: await readTasks((from) => session.query(tasksQuery, from)),
-            archive: await session.query(archiveQuery),
-          };
-        },
+        session: readerOf(client),
+        openerOf: (sink, view) => openerFor(deps.config.sinks[sink], view, { store, readSecret }),
+        exportId: workflowIds.exportSession,
+        stopExport: createExports(deps).stop,
+        marksOf,
+        digestOf,
       }),
     }),
     oracles: ({ oracles, quorum }) => ({
       activities: createOracleActivities({ oracles, quorum, timeoutMs: ORACLE_MS }),
     }),
+  };
+}
+
+/** A session's workflow as exports read it. */
+function readerOf(client: Client): SessionReader {
+  const ask = async <T>(
+    workflowId: string,
+    query: (handle: WorkflowHandle) => Promise<T>,
+  ): Promise<T> => {
+    try {
+      return await query(client.workflow.getHandle(workflowId));
+    } catch (cause) {
+      // Never opened, or so long ago that Temporal has let go of it.
+      if (!(cause instanceof WorkflowNotFoundError)) throw cause;
+      throw new EngineError('SESSION_NOT_FOUND', { workflowId }, { cause });
+    }
+  };
+  return {
+    view: (workflowId) => ask(workflowId, (session) => session.query(sessionQuery)),
+    tasks: (workflowId) =>
+      ask(workflowId, (session) => readTasks((from) => session.query(tasksQuery, from))),
+    archive: (workflowId) => ask(workflowId, (session) => session.query(archiveQuery)),
   };
 }
 

@@ -25,12 +25,16 @@ import type { exportSession } from '../workflows/export-session.js';
 import type { healthEpoch } from '../workflows/health-epoch.js';
 import type { onboardMiner } from '../workflows/onboard-miner.js';
 import type { onboardUser } from '../workflows/onboard-user.js';
+import type { repairContent } from '../workflows/repair-content.js';
 import type { session } from '../workflows/session.js';
 import type { settlement } from '../workflows/settlement.js';
 import { WORKFLOWS } from '../workflows/messages.js';
 
 /** Id of the schedule that starts health epochs. */
 export const HEALTH_SCHEDULE = 'health';
+/** Ids of the repairs that go on for ever, and of one at need. */
+const REPAIRS = 'repair:content';
+const REPAIR = 'repair:now';
 /** Milliseconds that miners have for an epoch's or an assessment's probes. */
 const PROBE_DEADLINE_MS = 60_000;
 /** Questions a miner and epoch. */
@@ -50,6 +54,10 @@ export interface Starter {
   onboardMiner(application: NodeApplication): Promise<WorkflowHandle<typeof onboardMiner>>;
   onboardUser(application: UserApplication): Promise<WorkflowHandle<typeof onboardUser>>;
   exportSession(sessionId: SessionId, sink: string): Promise<WorkflowHandle<typeof exportSession>>;
+  /** Looks for lost and damaged blocks from now on; nothing where there are no replicas. */
+  startRepairs(): Promise<void>;
+  /** Looks for lost and damaged blocks once; one that is under way is found. */
+  repairContent(): Promise<WorkflowHandle<typeof repairContent>>;
   /** Puts health epochs on their schedule; an existing one is brought up to date. */
   scheduleEpochs(): Promise<void>;
 }
@@ -182,9 +190,29 @@ export function createStarter(deps: {
       return await start<typeof exportSession>(
         'exportSession',
         workflowIds.exportSession(sessionId, sink),
-        [{ sessionId, workflowId: workflowIds.session(chainId, sessionId), sink, retries }],
+        [
+          {
+            sessionId,
+            workflowId: workflowIds.session(chainId, sessionId),
+            sink,
+            mode: 'once',
+            retries,
+          },
+        ],
         'ALLOW_DUPLICATE',
       );
+    },
+
+    async startRepairs() {
+      const { replicas, repairEveryMs: everyMs } = config.ipfs;
+      if (replicas.length === 0) return;
+      const input = { everyMs, retries };
+      await start<typeof repairContent>('repairContent', REPAIRS, [input], 'ALLOW_DUPLICATE');
+    },
+
+    async repairContent() {
+      const input = { everyMs: null, retries };
+      return await start<typeof repairContent>('repairContent', REPAIR, [input], 'ALLOW_DUPLICATE');
     },
 
     async scheduleEpochs() {

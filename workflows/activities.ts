@@ -5,6 +5,7 @@
 import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { ChainActivities } from '../activities/chain.js';
 import type { DatabaseActivities } from '../activities/database.js';
+import type { ErasureActivities } from '../activities/erasure.js';
 import type { InferenceActivities } from '../activities/inference.js';
 import type { IpfsActivities } from '../activities/ipfs.js';
 import type { OracleActivities } from '../activities/oracles.js';
@@ -53,11 +54,46 @@ export function ipfsActivities(retries: RetryPolicies): IpfsActivities {
   });
 }
 
+/** One attempt each: who waits for a sink, and for how long, is the workflow's to say and to show. */
+/** All blocks of a part are read and hashed for these, on every node. */
+export function repairActivities(retries: RetryPolicies): Pick<IpfsActivities, 'repairPart'> {
+  return proxyActivities<IpfsActivities>({
+    ...optionsOf(retries.ipfs),
+    startToCloseTimeout: '6 hours',
+    scheduleToCloseTimeout: '7 hours',
+    taskQueue: TASK_QUEUES.ipfs,
+    heartbeatTimeout: '1 minute',
+  });
+}
+
 export function databaseActivities(retries: RetryPolicies): DatabaseActivities {
   return proxyActivities<DatabaseActivities>({
-    ...optionsOf(retries.database),
+    scheduleToCloseTimeout: retries.database.scheduleToCloseMs,
+    startToCloseTimeout: retries.database.scheduleToCloseMs,
     taskQueue: TASK_QUEUES.database,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
+    // What was begun may still write: it is waited for.
+    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+    retry: { maximumAttempts: 1 },
+  });
+}
+
+/** All that a session has in a sink, or on IPFS, may have to be read for these. */
+export function readBackActivities(): Pick<DatabaseActivities, 'verifyExport' | 'sealExport'> {
+  return proxyActivities<DatabaseActivities>({
+    startToCloseTimeout: '6 hours',
+    scheduleToCloseTimeout: '6 hours',
+    taskQueue: TASK_QUEUES.database,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
+    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+    retry: { maximumAttempts: 1 },
+  });
+}
+
+export function erasureActivities(retries: RetryPolicies): ErasureActivities {
+  return proxyActivities<ErasureActivities>({
+    ...optionsOf(retries.ipfs),
+    taskQueue: TASK_QUEUES.ipfs,
   });
 }
 

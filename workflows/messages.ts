@@ -4,8 +4,17 @@
  */
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { RepairReport } from '../domain/content.js';
+import type { ExportAsk, ExportView } from '../domain/export.js';
 import type { Cid, TaskId } from '../domain/ids.js';
-import type { CompleteAnswer, SubmitAnswer, TaskBatch, TaskRecord } from '../domain/lease.js';
+import type {
+  ClaimTerms,
+  CompleteAnswer,
+  LeaseClaim,
+  SubmitAnswer,
+  TaskBatch,
+  TaskRecord,
+} from '../domain/lease.js';
 import type { KeyringRef } from '../domain/sealing.js';
 import type {
   DepositRequest,
@@ -28,6 +37,7 @@ export const WORKFLOWS = {
   releaseContent: 'releaseContent',
   dappRequests: 'dappRequests',
   refuseInference: 'refuseInference',
+  repairContent: 'repairContent',
   ingestSource: 'ingestSource',
 } as const;
 
@@ -58,7 +68,7 @@ export const completeTasksUpdate = defineUpdate<
 export const setKeyringUpdate = defineUpdate<SessionView, [KeyringRef]>('setKeyring');
 
 /** Asks for the lease, for the router with this task queue; answers who holds it from now on. */
-export const claimLeaseUpdate = defineUpdate<{ readonly holder: string }, [taskQueue: string]>(
+export const claimLeaseUpdate = defineUpdate<LeaseClaim, [taskQueue: string, terms?: ClaimTerms]>(
   'claimLease',
 );
 
@@ -100,6 +110,8 @@ export const taskQuery = defineQuery<TaskRecord | null, [TaskId]>('task');
 export const tasksQuery = defineQuery<readonly TaskRecord[], [from?: number]>('tasks');
 /** Pages of the session's archive, oldest first: tasks that `task` and `tasks` no longer know. */
 export const archiveQuery = defineQuery<readonly Cid[]>('archive');
+/** Of the last repair that this workflow has ended; `null` before the first. */
+export const repairReportQuery = defineQuery<RepairReport | null>('repairReport');
 
 /** Session → settlement. Repeating it is harmless; unheard tasks are to be reported again. */
 export const tasksEndedSignal = defineSignal<[EndedTasks]>('tasksEnded');
@@ -109,3 +121,10 @@ export const tasksWantedSignal = defineSignal('tasksWanted');
 
 /** Settlement → session. */
 export const tasksSettledSignal = defineSignal<[SettlementReport]>('tasksSettled');
+
+/** How far the erasure of a session is. */
+export const erasureQuery = defineQuery<ErasureView>('erasure');
+
+/** What whoever owns an export asks of it. Given to one that does not run, it starts one for that. */
+export const exportOrderedSignal = defineSignal<[ExportAsk]>('exportOrdered');
+export const exportQuery = defineQuery<ExportView>('export');

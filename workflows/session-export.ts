@@ -6,8 +6,8 @@ import { codeOf } from './failure.js';
 import { WORKFLOWS } from './messages.js';
 import type { SessionContext } from './session-context.js';
 
-/** Starts an export to each sink of the policy. They go on by themselves; one that runs, because the
- * owner has asked for it, does the same. */
+/** Starts an export to each sink of the policy. They go on by themselves; one that follows the session
+ * already brings the end along. */
 export async function startExports(session: SessionContext): Promise<void> {
   const { policy, sessionId, input } = session;
   const { workflowId } = workflowInfo();
@@ -16,7 +16,7 @@ export async function startExports(session: SessionContext): Promise<void> {
       await startChild<typeof exportSession>(WORKFLOWS.exportSession, {
         workflowId: workflowIds.exportSession(sessionId, sink),
         parentClosePolicy: 'ABANDON',
-        args: [{ sessionId, workflowId, sink, retries: input.retries }],
+        args: [{ sessionId, workflowId, sink, mode: 'once', retries: input.retries }],
       });
     } catch (error) {
       log.warn('export not started', { sessionId, sink, code: codeOf(error) });

@@ -29,6 +29,18 @@ export async function writeExportReceipt(pool: pg.Pool, receipt: ExportReceipt):
   );
 }
 
+/** Forgets the receipt of rows that are gone. @throws DATABASE_UNREACHABLE, DATABASE_REFUSED */
+export async function deleteExportReceipt(
+  pool: pg.Pool,
+  sessionId: SessionId,
+  sink: string,
+): Promise<void> {
+  await query(pool, `delete from engine.export_receipt where session_id = $1 and sink = $2`, [
+    sessionId,
+    sink,
+  ]);
+}
+
 interface ReceiptRow {
   readonly session_rows: string;
   readonly task_rows: string;

@@ -16,10 +16,10 @@ export interface MigrationSet {
 
 /** Tables of the engine itself: outbox and receipts. */
 export const ENGINE_SCHEMA: MigrationSet = { folder: 'engine', schema: 'engine' };
-/** Tables in a user's own database. */
-export const SINK_SCHEMA: MigrationSet = { folder: 'sink', schema: 'cortensor' };
+/** Tables in a user's own database; `{schema}` in their files stands for it. */
+export const sinkSchema = (schema: string): MigrationSet => ({ folder: 'sink', schema });
 
-interface Migration {
+export interface Migration {
   readonly number: number;
   readonly name: string;
   /** Its first line is `--! breaking`: code that does not know it must not run on it. */
@@ -100,12 +100,13 @@ async function apply(pool: pg.Pool, schema: string, migration: Migration): Promi
       [migration.number, migration.name, migration.isBreaking],
     );
     if (inserted.length === 0) return false;
-    await query(client, migration.sql);
+    await query(client, migration.sql.replaceAll('{schema}', schema));
     return true;
   });
 }
 
-async function readMigrations(folder: string): Promise<Migration[]> {
+/** Reads the files of a folder, in order. @throws INVARIANT_BROKEN — their numbers have a gap. */
+export async function readMigrations(folder: string): Promise<Migration[]> {
   const root = new URL(`${folder}/`, SQL_ROOT);
   const names = (await readdir(root)).filter((name) => name.endsWith('.sql')).sort();
   return await Promise.all(

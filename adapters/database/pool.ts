@@ -13,6 +13,8 @@ export interface PoolOptions {
   readonly connectTimeoutMs?: number;
   /** Limit for one statement, waiting for locks included, in milliseconds. @default 30_000 */
   readonly statementTimeoutMs?: number;
+  /** How connections are made, where the URL is a user's: nothing in its query counts then. */
+  readonly access?: Pick<pg.PoolConfig, 'ssl' | 'stream'>;
 }
 
 /** How long the client waits beyond the server's own limit: a server that is gone enforces none. */
@@ -29,7 +31,8 @@ export function openPool(url: string, options: PoolOptions = {}): pg.Pool {
     throw new EngineError('CONFIG_INVALID', { what: 'database URL', expected: 'postgres://…' });
   }
   const pool = new pg.Pool({
-    connectionString: url,
+    connectionString: options.access === undefined ? url : url.replace(/[?#].*$/s, ''),
+    ...options.access,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
     statement_timeout: statementTimeoutMs,

@@ -1,9 +1,9 @@
 /** `cortensor worker`: the engine's Temporal workers, all of them or those named. */
 import { parseArgs } from 'node:util';
-import { writeExportReceipt } from '../../adapters/database/export-receipt.js';
+import { deleteExportReceipt, writeExportReceipt } from '../../adapters/database/export-receipt.js';
 import { migrate } from '../../adapters/database/migrate.js';
 import { openPool } from '../../adapters/database/pool.js';
-import { openSink, type Sink } from '../../adapters/database/sink.js';
+import { openSinks } from '../../adapters/database/sink/sinks.js';
 import { openBlockStore } from '../../adapters/ipfs/block-store.js';
 import { connectClient } from '../../adapters/temporal/connect.js';
 import { LAYERS } from '../../domain/config.js';
@@ -47,7 +47,7 @@ export const worker: Command = {
     const chains = openChains(config.layers);
     const outbox = await openOutbox(config.layers, chains.providers, pool);
     const temporal = await connectClient(config.temporal);
-    const sinks = new Map<string, Sink>();
+    const sinks = openSinks({ configs: config.sinks, readSecret, pool });
     const workers = await startEngineWorkers(
       {
         config,
@@ -58,19 +58,18 @@ export const worker: Command = {
         health: chains.health,
         service: chains.service,
         queue: chains.queue,
-        openSink: async (name) => {
-          const ref = config.sinks[name]?.url;
-          if (ref === undefined) throw new EngineError('CONFIG_INVALID', { path: `sinks.${name}` });
-          const sink = sinks.get(name) ?? openSink(await readSecret(ref));
-          sinks.set(name, sink);
-          return sink;
-        },
+        openSink: sinks.open,
         saveReceipt: (receipt) => writeExportReceipt(pool, receipt),
+        forgetReceipt: (sessionId, sink) => deleteExportReceipt(pool, sessionId, sink),
       },
       queues,
     );
     const starter = createStarter({ config, client: temporal.client });
-    await Promise.all([starter.startSettlement(), starter.startDappRequests()]);
+    await Promise.all([
+      starter.startSettlement(),
+      starter.startDappRequests(),
+      starter.startRepairs(),
+    ]);
     const reconciling = setInterval(() => {
       for (const layer of LAYERS) {
         outbox.reconcile(layer).then(
@@ -85,7 +84,7 @@ export const worker: Command = {
       clearInterval(reconciling);
       await workers.stop();
       await temporal.close();
-      await Promise.all([...sinks.values()].map((sink) => sink.close()));
+      await sinks.close();
       await pool.end();
       chains.close();
     }, workers.done);

@@ -62,9 +62,9 @@ export function complete(
     dapps: settings.dapps,
     layers: { onboarding: layer('onboarding'), health: layer('health'), service: layer('service') },
     ipfs: {
+      ...ipfs,
       apiUrl: need('ipfs.apiUrl', runtime.ipfs?.apiUrl, ipfs.apiUrl, URL),
       gatewayUrl: need('ipfs.gatewayUrl', runtime.ipfs?.gatewayUrl, ipfs.gatewayUrl, URL),
-      timeoutMs: ipfs.timeoutMs,
     },
     database: {
       url: need('database.url', runtime.database?.url, settings.database.url, SECRET),
@@ -92,6 +92,7 @@ export function complete(
     oracles,
     quorum: settings.quorum,
     sinks: { ...settings.sinks, ...runtime.sinks },
+    hosts: settings.hosts,
   };
 }
 

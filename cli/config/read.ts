@@ -17,8 +17,8 @@ export function readSettings(source: Source, env: Environment): Settings {
   checkAcross(source, content);
   const folder = dirname(resolve(source.file));
   const { tls, ...temporal } = content.temporal;
-  const { timeout, ...ipfs } = content.ipfs;
-  const { firstToken, limits, signIn, ...router } = content.router;
+  const { timeout, repairEvery, ...ipfs } = content.ipfs;
+  const { firstToken, hedge, limits, signIn, ...router } = content.router;
   const { wait, headers, request, ...limitsRest } = limits;
   const { healthEpoch } = content.schedules;
   const { maxAge, ...settlement } = content.settlement;
@@ -55,7 +55,7 @@ export function readSettings(source: Source, env: Environment): Settings {
       health: layer(content.layers.health),
       service: layer(content.layers.service),
     },
-    ipfs: { ...ipfs, timeoutMs: timeout },
+    ipfs: { ...ipfs, timeoutMs: timeout, repairEveryMs: repairEvery },
     database: { url: secretOrNull(content.database.url) },
     router: {
       ...router,
@@ -63,13 +63,29 @@ export function readSettings(source: Source, env: Environment): Settings {
       signIn: { domains: signIn.domains, tokenMs: signIn.token },
       identity: secretOrNull(router.identity),
       firstTokenMs: firstToken,
+      hedgeMs: hedge,
     },
     models: content.models.map((model) => ({ ...model, file: fileOrNull(model.file) })),
     embedding: { folder: fileOrNull(content.embedding.folder) },
     oracles: content.oracles,
     quorum: content.quorum,
     sinks: Object.fromEntries(
-      Object.entries(content.sinks).map(([key, sink]) => [key, { url: secret(sink.url) }]),
+      Object.entries(content.sinks).map(([key, sink]) => [
+        key,
+        {
+          ...sink,
+          url: secret(sink.url),
+          ca: secretOrNull(sink.ca),
+          secret: secretOrNull(sink.secret),
+          identity: secretOrNull(sink.identity),
+        },
+      ]),
+    ),
+    hosts: Object.fromEntries(
+      Object.entries(content.hosts).map(([key, host]) => [
+        key,
+        { ...host, credentials: secretOrNull(host.credentials) },
+      ]),
     ),
     servers: {
       temporal: {
@@ -101,6 +117,23 @@ function checkAcross(source: Source, content: FileContent): void {
     }
     if (policy.maximumIntervalMs < policy.initialIntervalMs) {
       throw source.error(['retries', kind, 'maximumInterval'], 'at least initialInterval');
+    }
+  }
+  for (const [key, sink] of Object.entries(content.sinks)) {
+    if ((sink.kind === 'webhook') !== (sink.secret !== null)) {
+      throw source.error(['sinks', key, 'secret'], 'a key of a webhook, and of nothing else');
+    }
+    if (sink.open.length > 0 !== (sink.identity !== null)) {
+      throw source.error(['sinks', key, 'identity'], 'an identity where something is opened');
+    }
+  }
+  const { replicas, minReplicas } = content.ipfs;
+  if (minReplicas > replicas.length + 1) {
+    throw source.error(['ipfs', 'minReplicas'], 'at most the number of nodes');
+  }
+  for (const [key, host] of Object.entries(content.hosts)) {
+    if ((host.kind === 's3') !== (host.credentials !== null)) {
+      throw source.error(['hosts', key, 'credentials'], 'a key of a bucket, and of nothing else');
     }
   }
   const { headers, request } = content.router.limits;

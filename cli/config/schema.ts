@@ -3,7 +3,15 @@
  * be `embedded` here must be configured, or brought by `cortensor up`, before it is an EngineConfig.
  */
 import { z } from 'zod';
-import { API_SCOPES, SIDE_EFFECTS, type LayerName, type SideEffect } from '../../domain/config.js';
+import {
+  API_SCOPES,
+  HOST_KINDS,
+  OPENED_KINDS,
+  SIDE_EFFECTS,
+  SINK_KINDS,
+  type LayerName,
+  type SideEffect,
+} from '../../domain/config.js';
 import { TASK_QUEUES, type TaskQueueName } from '../../domain/ids.js';
 import {
   address,
@@ -163,6 +171,21 @@ const routerLimits = section({
   maxHeaderBytes: integer(1_024, 1_048_576).default(16_384),
 });
 
+const sink = z.strictObject({
+  kind: z.enum(SINK_KINDS, { error: `one of ${SINK_KINDS.join(', ')}` }).default('postgresql'),
+  url: secret,
+  schema: text(
+    'a name of at most 63 lower-case letters, digits and underscores',
+    /^[a-z][a-z0-9_]{0,62}$/,
+  ).default('cortensor'),
+  tls: flag.default(true),
+  ca: secret.nullable().default(null),
+  allowPrivate: flag.default(false),
+  secret: secret.nullable().default(null),
+  open: z.array(z.enum(OPENED_KINDS, { error: `one of ${OPENED_KINDS.join(', ')}` })).default([]),
+  identity: secret.nullable().default(null),
+});
+
 const binary = section({ binary: path.nullable().default(null) }).prefault({});
 
 const setting = z.union([z.string(), z.number(), z.boolean()], {
@@ -176,6 +199,14 @@ const DYNAMIC_CONFIG = {
   'matching.numTaskqueueReadPartitions': 1,
   'matching.numTaskqueueWritePartitions': 1,
 };
+
+const userHost = z.strictObject({
+  kind: z.enum(HOST_KINDS, { error: `one of ${HOST_KINDS.join(', ')}` }),
+  url,
+  allowPrivate: flag.default(false),
+  region: label.default('auto'),
+  credentials: secret.nullable().default(null),
+});
 
 export const fileSchema = section({
   temporal: temporal.prefault({}),
@@ -206,6 +237,9 @@ export const fileSchema = section({
     apiUrl: embedded(url),
     gatewayUrl: embedded(url),
     timeout: duration(100, 10 * MINUTE, '100ms to 10m').prefault('10s'),
+    replicas: z.array(url).default([]),
+    minReplicas: integer(1, 16).default(1),
+    repairEvery: duration(MINUTE, 30 * DAY, '1m to 30d').prefault('1h'),
   }).prefault({}),
   database: section({ url: embedded(secret) }).prefault({}),
   router: section({
@@ -221,6 +255,8 @@ export const fileSchema = section({
     maxPromptBytes: integer(1, 1_048_576).default(262_144),
     maxBodyBytes: integer(1, 67_108_864).default(1_048_576),
     firstToken: duration(100, HOUR, '100ms to 1h').prefault('20s'),
+    hedge: duration(100, HOUR, '100ms to 1h').nullable().default(null),
+    peerUrl: url.nullable().default(null),
     identity: embedded(secret),
     recipient: embedded(recipient),
   }).prefault({}),
@@ -233,7 +269,8 @@ export const fileSchema = section({
   embedding: section({ folder: embedded(path) }).prefault({}),
   oracles: embedded(z.array(z.strictObject({ address, url, recipient }))),
   quorum: integer(1, 100).default(2),
-  sinks: z.record(name, z.strictObject({ url: secret })).default({}),
+  sinks: z.record(name, sink).default({}),
+  hosts: z.record(name, userHost).default({}),
   servers: section({
     temporal: section({
       binary: path.nullable().default(null),

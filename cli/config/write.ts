@@ -19,8 +19,8 @@ export function writeConfig(file: string, config: EngineConfig): void {
 function toFile(config: EngineConfig) {
   const { stickyTimeoutMs, retries, schedules, settlement, dapps, ipfs, router, ...rest } = config;
   const { maxAgeMs, ...settlementRest } = settlement;
-  const { timeoutMs, ...ipfsRest } = ipfs;
-  const { firstTokenMs, limits, signIn, ...routerRest } = router;
+  const { timeoutMs, repairEveryMs, ...ipfsRest } = ipfs;
+  const { firstTokenMs, hedgeMs, limits, signIn, ...routerRest } = router;
   const { waitMs, headersMs, requestMs, ...limitsRest } = limits;
   return {
     ...rest,
@@ -40,7 +40,11 @@ function toFile(config: EngineConfig) {
     },
     settlement: { ...settlementRest, maxAge: formatDuration(maxAgeMs) },
     dapps: { every: formatDuration(dapps.everyMs) },
-    ipfs: { ...ipfsRest, timeout: formatDuration(timeoutMs) },
+    ipfs: {
+      ...ipfsRest,
+      timeout: formatDuration(timeoutMs),
+      repairEvery: formatDuration(repairEveryMs),
+    },
     router: {
       ...routerRest,
       limits: {
@@ -51,6 +55,7 @@ function toFile(config: EngineConfig) {
       },
       signIn: { domains: signIn.domains, token: formatDuration(signIn.tokenMs) },
       firstToken: formatDuration(firstTokenMs),
+      hedge: hedgeMs === null ? null : formatDuration(hedgeMs),
     },
   };
 }

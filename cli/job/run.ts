@@ -184,5 +184,7 @@ async function closeAbandoned(
 
 async function exportTo(starter: Starter, sessionId: SessionId): Promise<ExportReceipt> {
   const handle = await starter.exportSession(sessionId, USER_SINK);
-  return await handle.result();
+  const { receipt } = await handle.result();
+  if (receipt === null) throw new EngineError('INVARIANT_BROKEN', { what: 'receipt of an export' });
+  return receipt;
 }

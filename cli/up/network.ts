@@ -180,7 +180,18 @@ export async function describeRuntime(facts: {
       recipient: oracle.recipient,
     })),
     sinks: {
-      [USER_SINK]: { url: await secretFile(keys, 'user-database.url', servers.postgres.userUrl) },
+      [USER_SINK]: {
+        kind: 'postgresql',
+        url: await secretFile(keys, 'user-database.url', servers.postgres.userUrl),
+        schema: 'cortensor',
+        // The database is on this machine, and has no certificate.
+        tls: false,
+        ca: null,
+        allowPrivate: true,
+        secret: null,
+        open: [],
+        identity: null,
+      },
     },
   };
 }

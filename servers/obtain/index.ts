@@ -2,6 +2,7 @@
 export { locate, obtain } from './chain.js';
 export { anvil } from './foundry.js';
 export { kubo } from './kubo.js';
+export { mariadb, mariadbBase } from './mariadb.js';
 export { chatModel, embeddingModel } from './models.js';
 export { postgres } from './postgres.js';
 export { temporal } from './temporal.js';

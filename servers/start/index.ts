@@ -6,6 +6,7 @@ import { Supervisor } from '../supervise.js';
 import { prepareAnvil, type AnvilHandle, type AnvilOptions } from './anvil.js';
 import { prepareKubo, type KuboHandle, type KuboOptions } from './kubo.js';
 import type { Prepared, StartOptions } from './options.js';
+import { prepareMariadb, type MariadbHandle, type MariadbOptions } from './mariadb.js';
 import { preparePostgres, type PostgresHandle, type PostgresOptions } from './postgres.js';
 import { prepareTemporal, type TemporalHandle, type TemporalOptions } from './temporal.js';
 
@@ -41,6 +42,11 @@ export function startTemporal(options: Hosted<TemporalOptions>): Promise<Tempora
 /** Starts Kubo. @throws as `startServers` */
 export function startKubo(options: Hosted<KuboOptions>): Promise<KuboHandle & Running> {
   return startOne(options, prepareKubo);
+}
+
+/** Starts MariaDB. @throws as `startServers` */
+export function startMariadb(options: Hosted<MariadbOptions>): Promise<MariadbHandle & Running> {
+  return startOne(options, prepareMariadb);
 }
 
 /** Starts PostgreSQL. @throws as `startServers` */

@@ -4,12 +4,16 @@ import type { Runtime } from '../../cli/config.js';
 import { LAYER_CONTRACTS } from '../../cli/config/schema.js';
 import {
   API_SCOPES,
+  OPENED_KINDS,
   SIDE_EFFECTS,
+  SINK_KINDS,
   type EngineConfig,
+  type HostConfig,
   type LayerConfig,
   type LayerName,
   type SecretRef,
   type SideEffect,
+  type SinkConfig,
 } from '../../domain/config.js';
 import { TASK_QUEUES, type Address, type TaskQueueName } from '../../domain/ids.js';
 
@@ -52,6 +56,23 @@ const retry = fc.record({
   scheduleToCloseMs: ms(3_600_000, 86_400_000),
 });
 
+const userHost: fc.Arbitrary<HostConfig> = fc.oneof(
+  fc.record({
+    kind: fc.constantFrom('kubo' as const, 'gateway' as const),
+    url,
+    allowPrivate: fc.boolean(),
+    region: fc.constant('auto'),
+    credentials: fc.constant(null),
+  }),
+  fc.record({
+    kind: fc.constant('s3' as const),
+    url,
+    allowPrivate: fc.boolean(),
+    region: fc.constantFrom('auto', 'eu-central-1'),
+    credentials: secret,
+  }),
+);
+
 const layer = (key: LayerName): fc.Arbitrary<LayerConfig> =>
   fc.record({
     chainId: ms(1, Number.MAX_SAFE_INTEGER),
@@ -62,6 +83,24 @@ const layer = (key: LayerName): fc.Arbitrary<LayerConfig> =>
   });
 
 const oracles = fc.array(fc.record({ address, url, recipient }), { minLength: 3, maxLength: 5 });
+
+const sink: fc.Arbitrary<SinkConfig> = fc
+  .record({
+    kind: fc.constantFrom(...SINK_KINDS),
+    url: secret,
+    schema: fc.stringMatching(/^[a-z][a-z0-9_]{0,20}$/),
+    tls: fc.boolean(),
+    ca: fc.option(secret),
+    allowPrivate: fc.boolean(),
+    secret,
+    open: fc.subarray([...OPENED_KINDS]),
+    identity: secret,
+  })
+  .map((value) => ({
+    ...value,
+    secret: value.kind === 'webhook' ? value.secret : null,
+    identity: value.open.length > 0 ? value.identity : null,
+  }));
 
 const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
   temporal: fc.record({
@@ -96,7 +135,15 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
     health: layer('health'),
     service: layer('service'),
   }),
-  ipfs: fc.record({ apiUrl: url, gatewayUrl: url, timeoutMs: ms(100, 600_000) }),
+  ipfs: fc
+    .record({
+      apiUrl: url,
+      gatewayUrl: url,
+      timeoutMs: ms(100, 600_000),
+      replicas: fc.array(url, { maxLength: 3 }),
+      repairEveryMs: ms(60_000, 86_400_000),
+    })
+    .map((ipfs) => ({ ...ipfs, minReplicas: ipfs.replicas.length + 1 })),
   database: fc.record({ url: secret }),
   router: fc.record({
     host: fc.oneof(fc.domain(), fc.constantFrom('0.0.0.0', '::1')),
@@ -137,6 +184,8 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
     maxPromptBytes: ms(1, 1_048_576),
     maxBodyBytes: ms(1, 67_108_864),
     firstTokenMs: ms(100, 3_600_000),
+    hedgeMs: fc.option(ms(100, 3_600_000)),
+    peerUrl: fc.option(fc.webUrl()),
     identity: secret,
     recipient,
   }),
@@ -148,7 +197,8 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
   embedding: fc.record({ folder: path }),
   oracles,
   quorum: ms(1, 3),
-  sinks: fc.dictionary(name, fc.record({ url: secret }), { maxKeys: 3 }),
+  sinks: fc.dictionary(name, sink, { maxKeys: 3 }),
+  hosts: fc.dictionary(name, userHost, { maxKeys: 3 }),
 });
 
 /** Any complete configuration; cloned, since fast-check makes objects without a prototype. */

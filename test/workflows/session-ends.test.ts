@@ -172,7 +172,9 @@ testAlone('session: exports itself to the sinks of its policy when it has closed
   const { fakes } = network();
   const database = {
     prepareSink: async () => undefined,
-    exportPage: async () => null,
+    exportPage: async ({ from }: { from: object }) => {
+      return { next: from, isMore: false, isEnded: true, tasks: 0, rows: 1, lag: 0 };
+    },
     sealExport: async ({ sink }: { sink: string }) => {
       sealed.push(sink);
       return {};

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { migrate, SINK_SCHEMA } from '../../../adapters/database/migrate.js';
+import { migrate, sinkSchema } from '../../../adapters/database/migrate.js';
 import { openPool } from '../../../adapters/database/pool.js';
 import { startTestPostgres, type TestPostgres } from './postgres.js';
 
@@ -42,7 +42,7 @@ test('a migration is applied once, in order', async () => {
 test('the schemas of engine and sink live side by side in one database', async () => {
   await withPool(async (pool) => {
     await migrate(pool);
-    await migrate(pool, SINK_SCHEMA);
+    await migrate(pool, sinkSchema('cortensor'));
     const { rows } = await pool.query(
       `select table_schema || '.' || table_name as name from information_schema.tables
        where table_schema in ('engine', 'cortensor') order by 1`,
@@ -56,6 +56,7 @@ test('the schemas of engine and sink live side by side in one database', async (
         'cortensor.task',
         'cortensor.task_result',
         'engine.api_key_task',
+        'engine.export_delivery',
         'engine.export_receipt',
         'engine.migration',
         'engine.sign_in_nonce',

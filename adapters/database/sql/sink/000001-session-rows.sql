@@ -1,6 +1,6 @@
 -- A session in its user's own database (domain/export.ts). Amounts are wei, never rounded.
 
-create table cortensor.session (
+create table {schema}.session (
   session_id bigint primary key check (session_id > 0),
   owner text not null,
   state text not null,
@@ -15,9 +15,9 @@ create table cortensor.session (
   refunded_wei numeric(78, 0) not null
 );
 
-create table cortensor.task (
+create table {schema}.task (
   task_id text primary key,
-  session_id bigint not null references cortensor.session (session_id),
+  session_id bigint not null references {schema}.session (session_id),
   ordinal integer not null check (ordinal >= 0),
   state text not null,
   outcome text,
@@ -31,9 +31,9 @@ create table cortensor.task (
 );
 
 -- One row a miner that committed.
-create table cortensor.task_result (
-  task_id text not null references cortensor.task (task_id),
-  session_id bigint not null references cortensor.session (session_id),
+create table {schema}.task_result (
+  task_id text not null references {schema}.task (task_id),
+  session_id bigint not null references {schema}.session (session_id),
   miner text not null,
   result_cid text not null,
   result_hash text not null,
@@ -42,10 +42,10 @@ create table cortensor.task_result (
   paid_wei numeric(78, 0) not null,
   primary key (task_id, miner)
 );
-create index on cortensor.task_result (session_id);
+create index on {schema}.task_result (session_id);
 
 -- Blocks as stored on IPFS: ciphertext wherever the session is sealed. Sessions may share a block.
-create table cortensor.payload (
+create table {schema}.payload (
   cid text primary key,
   kind text not null,
   bytes bytea not null
