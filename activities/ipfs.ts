@@ -1,6 +1,8 @@
 /** What the engine lays on IPFS: policies, keyrings at level `link`, settlement batches. */
+import { Context } from '@temporalio/activity';
 import type { BlockStore } from '../adapters/ipfs/block-store.js';
 import { parseArchivePage, type ArchivePage } from '../domain/archive.js';
+import type { RepairReport } from '../domain/content.js';
 import { findEngineError, type ErrorCode } from '../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../domain/ids.js';
 import {
@@ -43,6 +45,9 @@ export interface IpfsActivities {
     readonly tasks: number;
     readonly next: number | null;
   }>;
+  /** Looks at one part of all that is pinned, on every IPFS node, and restores what it can.
+   * Heartbeats after each pin; run twice, it finds nothing the second time. */
+  repairPart(input: { readonly part: number; readonly of: number }): Promise<RepairReport>;
   /** Writes the manifest of a session, on top of those of its tasks. */
   writeManifest(input: ManifestInput): Promise<Cid>;
 }
@@ -72,6 +77,11 @@ export interface IpfsActivityDeps {
     sessionId: SessionId,
   ) => Promise<{ readonly keyring: Keyring; readonly recipient: string }>;
   readonly wrapKeyring: (keyring: Keyring, readers: readonly string[]) => Promise<Uint8Array>;
+  /** Repairs a part of what is pinned; `onProgress` is called after each pin. */
+  readonly repair: (
+    input: { readonly part: number; readonly of: number },
+    call: { readonly signal: AbortSignal; readonly onProgress: () => void },
+  ) => Promise<RepairReport>;
   readonly taskLeaf: (task: SettledTask) => Hex;
   readonly merkleRoot: (leaves: readonly Hex[]) => Hex;
 }
@@ -134,6 +144,14 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
       }
       const list: TaskList = { version: 1, kind: 'tasks', sessionId, tasks };
       return { list: await linkTo(store, await putDocument(list)), tasks: slice.length, next };
+    },
+
+    async repairPart(input) {
+      const context = Context.current();
+      return await deps.repair(input, {
+        signal: context.cancellationSignal,
+        onProgress: () => context.heartbeat(),
+      });
     },
 
     async writeManifest({ policy, keyrings, archive, ...rest }) {

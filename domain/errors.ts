@@ -68,6 +68,8 @@ export const ERRORS = {
     'caller',
     'a sealed context is retrieved by the client: use askWithPassages of the SDK',
   ),
+  ERASURE_REFUSED: entry(409, 'caller', 'the session cannot be erased'),
+  ERASURE_NOT_FOUND: entry(404, 'caller', 'nobody has asked to erase the session'),
   EXPORT_NOT_FOUND: entry(404, 'caller', 'there is no such export'),
   SINK_CREDENTIALS: entry(400, 'caller', 'the sink does not accept the credentials'),
   SINK_UNTRUSTED: entry(400, 'caller', 'the sink has no certificate that is trusted'),

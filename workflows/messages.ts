@@ -5,6 +5,7 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { RepairReport } from '../domain/content.js';
+import type { ErasureView } from '../domain/erasure.js';
 import type { ExportAsk, ExportView } from '../domain/export.js';
 import type { Cid, TaskId } from '../domain/ids.js';
 import type {
@@ -34,6 +35,7 @@ export const WORKFLOWS = {
   session: 'session',
   settlement: 'settlement',
   exportSession: 'exportSession',
+  eraseSession: 'eraseSession',
   releaseContent: 'releaseContent',
   dappRequests: 'dappRequests',
   refuseInference: 'refuseInference',

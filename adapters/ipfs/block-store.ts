@@ -38,6 +38,9 @@ export interface BlockStore {
   /** Gives a block up to garbage collection; one that is not pinned is left as it is.
    * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
   unpin(cid: Cid, options?: CallOptions): Promise<void>;
+  /** Unpins a block and takes it off every node at once; one that is not there is no error.
+   * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
+  remove(cid: Cid, options?: CallOptions): Promise<void>;
 }
 
 /** Where blocks are: one Kubo, or several that hold the same. */

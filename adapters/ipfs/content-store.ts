@@ -10,7 +10,10 @@ import { once } from 'node:events';
 import { json } from 'node:stream/consumers';
 import { EngineError } from '../../domain/errors.js';
 import type { ContentRef } from '../../domain/content.js';
-import type { CallOptions } from './block-store.js';
+import type { Cid } from '../../domain/ids.js';
+import { openBlockStore, type BlockStoreConfig, type CallOptions } from './block-store.js';
+import { openKubo } from './kubo.js';
+import { readContent, type ReadOptions } from './read-content.js';
 import { unreachable } from './unreachable.js';
 import { FileTree, LEAF_BYTES, NODE_LINKS } from './unixfs.js';
 
@@ -62,6 +65,41 @@ export async function addContent(
     // Cut short, it is no file to Kubo: nothing gets pinned.
     outgoing.destroy();
   }
+}
+
+/** Content of any size in the store of a deployment. */
+export interface ContentStore {
+  /** Streams content in; every node that must hold it has it pinned then.
+   * @throws as `addContent`. */
+  add(source: AsyncIterable<Uint8Array>, options: AddOptions): Promise<ContentRef>;
+  /** Streams content out, hashed; order, sizes and ranges are checked.
+   * @throws as `readContent`. */
+  read(cid: Cid, options: ReadOptions): AsyncIterable<Uint8Array>;
+}
+
+/** Opens a deployment's store for content of any size. Connects on the first call. */
+export function openContentStore(config: BlockStoreConfig): ContentStore {
+  const { apiUrl, timeoutMs, replicas = [], minReplicas = 1 } = config;
+  const blocks = openBlockStore(config);
+  return {
+    async add(source, options) {
+      const content = await addContent({ apiUrl, timeoutMs }, source, options);
+      const first = openKubo({ apiUrl, timeoutMs });
+      const copies = await Promise.allSettled(
+        replicas.map((url) =>
+          addContent({ apiUrl: url, timeoutMs }, readContent(first, content.cid, options), options),
+        ),
+      );
+      const failed = copies.filter((copy) => copy.status === 'rejected');
+      const [failure] = failed;
+      // A repair brings the others what they miss.
+      if (failure !== undefined && 1 + copies.length - failed.length < minReplicas) {
+        throw failure.reason;
+      }
+      return content;
+    },
+    read: (cid, options) => readContent(blocks, cid, options),
+  };
 }
 
 /** Cuts a stream into leaves: all but the last are `LEAF_BYTES` long.

@@ -101,6 +101,15 @@ export function openKubo(config: {
     if (stored.toString() !== cid) throw new EngineError('CONTENT_MISMATCH', { cid });
   }
 
+  async function drop(cid: Cid, options: CallOptions): Promise<void> {
+    const name = parseContentCid(cid);
+    await call(options, async (signal) => {
+      for await (const { error } of kubo.block.rm(name, { force: true, signal })) {
+        if (error != null) throw error;
+      }
+    });
+  }
+
   async function pin({ cid, mode }: Pin, options: CallOptions): Promise<void> {
     const name = parseContentCid(cid);
     await call(options, async (signal) => {
@@ -225,13 +234,13 @@ export function openKubo(config: {
 
     pin: (pinned, options = {}) => pin(pinned, options),
 
+    async remove(cid, options = {}) {
+      await node.unpin(cid, options);
+      await drop(cid, options);
+    },
+
     async rewrite(cid, bytes, options = {}) {
-      const name = parseContentCid(cid);
-      await call(options, async (signal) => {
-        for await (const { error } of kubo.block.rm(name, { force: true, signal })) {
-          if (error != null) throw error;
-        }
-      });
+      await drop(cid, options);
       await write(cid, bytes, options);
     },
   };

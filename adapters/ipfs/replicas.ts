@@ -84,6 +84,14 @@ export function openReplicas(
         call,
       );
     },
+
+    async remove(cid: Cid, call: CallOptions = {}) {
+      await settled(
+        nodes.map((node) => noted(node, node.remove(cid, call))),
+        nodes.length,
+        call,
+      );
+    },
   };
 }
 

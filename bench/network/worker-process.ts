@@ -57,6 +57,7 @@ runChild<WorkerInput, null>(async ({ config, candidates }) => {
     readJson: (cid, parse) => getJson(store, cid, parse),
     encodeJson,
     putDocument: (value) => putDocument(store, value),
+    repair: () => Promise.reject(new Error('not asked for here')),
     createKeyring,
     wrapKeyring,
     taskLeaf,

@@ -34,6 +34,7 @@ function activities() {
     readJson: (cid, parse) => getJson(store, cid, parse),
     encodeJson,
     putDocument: (value) => putDocument(store, value),
+    repair: () => Promise.reject(new Error('not asked for here')),
     createKeyring: async () => ({ keyring: {} as Keyring, recipient: 'age1session' }),
     wrapKeyring: async (_, readers) => {
       wrapped.push(readers);

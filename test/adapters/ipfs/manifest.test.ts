@@ -28,6 +28,7 @@ const ipfs = createIpfsActivities({
   readJson: (cid, parse) => getJson(store, cid, parse),
   encodeJson,
   putDocument: (value) => putDocument(store, value),
+  repair: () => Promise.reject(new Error('not asked for here')),
   createKeyring: () => Promise.reject(new Error('not asked for here')),
   wrapKeyring: () => Promise.reject(new Error('not asked for here')),
   taskLeaf,
