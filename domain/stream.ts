@@ -7,8 +7,8 @@
  *   client → credit, cancel, ping ► router     router → error, pong, draining
  *
  * A request is named by its client, on its socket alone, and has exactly one last message: `ended`,
- * or an `error` that says so. `index` numbers a task's events as `Last-Event-ID` does over
- * server-sent events, so that a stream may go on over either.
+ * or an `error` that says so. `index` is what `id` is in server-sent events, so that a stream may go
+ * on over either: it grows, and is never counted with.
  */
 import type { ErrorBody } from './api.js';
 import type { SessionId, TaskId } from './ids.js';
@@ -49,8 +49,9 @@ interface FlowFields {
   /** 1–64 letters, digits, `_`, `-`, `.` or `:`, not in use on this socket. */
   readonly id: string;
   readonly session: SessionId;
-  /** Index of the first event that is wanted. @defaultValue 0 */
-  readonly from?: number;
+  /** Index of the last message that is there already, as `Last-Event-ID`: what follows is wanted. A
+   * sealed stream that another router serves starts over with an `accepted` event. */
+  readonly after?: number;
   /** Messages with an index that may be sent before the client grants more. Without it, only the
    * socket's own back-pressure holds them up. */
   readonly credit?: number;
@@ -87,6 +88,8 @@ export type ClientMessage =
       /** Ends a request: its task too, free, where the answer has not begun. */
       readonly type: 'cancel';
       readonly id: string;
+      /** True: the task goes on in any case, without a reader. @defaultValue false */
+      readonly keepTask?: boolean;
     }
   | { readonly type: 'credit'; readonly id: string; readonly more: number }
   | { readonly type: 'ping' };

@@ -12,7 +12,7 @@ const id = z.string().regex(ID, `1 to ${STREAM_LIMITS.idChars} letters, digits, 
 const flow = {
   id,
   session: z.string().regex(/^[1-9]\d{0,18}$/, 'a session id'),
-  from: z.int().min(0).max(999_999_999).optional(),
+  after: z.int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   credit: z.int().min(0).max(STREAM_LIMITS.credit).optional(),
 };
 const taskId = z.custom<TaskId>(
@@ -53,7 +53,7 @@ export const clientMessageSchema = z.discriminatedUnion('type', [
     ...flow,
     taskId,
   }),
-  z.strictObject({ type: z.literal('cancel'), id }),
+  z.strictObject({ type: z.literal('cancel'), id, keepTask: z.boolean().optional() }),
   z.strictObject({
     type: z.literal('credit'),
     id,

@@ -75,13 +75,15 @@ export class ClientRequest {
     this.#credit.add(more);
   }
 
-  /** Ends it: the task too, free, where its answer has not begun; else it goes on without a reader. */
-  async cancel(): Promise<void> {
+  /** Ends it: the task too, free, where its answer has not begun; else it goes on without a reader.
+   * @param keepTask - it goes on in any case. */
+  async cancel(keepTask: boolean): Promise<void> {
     if (this.#reading.signal.aborted) return;
     this.#reading.abort();
     const { id } = this.#message;
     try {
-      this.#end({ type: 'error', id, ends: true, ...(await this.#cancelTask()) });
+      const end = keepTask ? underWay() : await this.#cancelTask();
+      this.#end({ type: 'error', id, ends: true, ...end });
     } catch (error) {
       this.#end({ type: 'error', id, ends: true, ...errorBody(publicError(error), '') });
     }
@@ -125,10 +127,10 @@ export class ClientRequest {
 
   #put(): Promise<Response> {
     const message = this.#message;
-    const { session, kind, from = 0 } = message;
+    const { session, kind, after } = message;
     const path = `/api/v1/sessions/${session}/tasks`;
     const headers = new Headers({ 'content-type': 'application/json' });
-    if (from > 0) headers.set('last-event-id', String(from - 1));
+    if (after !== undefined) headers.set('last-event-id', String(after));
     const init = { headers, signal: this.#reading.signal };
     if (message.type === 'resume') {
       const what = kind === 'chat' ? 'answer' : 'events';
@@ -175,6 +177,10 @@ export class ClientRequest {
 }
 
 type Refusal = Pick<Extract<ServerMessage, { type: 'error' }>, 'error' | 'retryAfterMs'>;
+
+function underWay(): Refusal {
+  return errorBody(new EngineError('TASK_UNDER_WAY'), '');
+}
 
 async function refusalOf(response: Response): Promise<Refusal> {
   const { error } = (await response.clone().json()) as ErrorBody;

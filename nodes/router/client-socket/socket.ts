@@ -143,7 +143,7 @@ export class ClientSocket {
       return this.#say(unexpected('id', 'a request under way'), message.id, false);
     }
     if (message.type === 'credit') request.grant(message.more);
-    else void request.cancel();
+    else void request.cancel(message.keepTask === true);
   }
 
   #start(message: RequestMessage, call: CallRoute): void {

@@ -170,7 +170,9 @@ test('a stream that is left without credit for too long gives its place back', a
   const end = await client.end('a');
   assert.ok(end.type === 'error' && end.error.code === 'ROUTER_BUSY', JSON.stringify(end));
   await until(() => world.router.guard.gate.inside === 0, 'its place');
-  client.ask('b', 'one two', { idempotencyKey: 'a', from: 1 });
+  const [, first] = client.of('a');
+  assert.ok(first?.type === 'delta');
+  client.ask('b', 'one two', { idempotencyKey: 'a', after: first.index });
   assert.equal((await client.end('b')).type, 'ended');
 });
 
