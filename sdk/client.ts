@@ -26,6 +26,7 @@ import {
   SessionHandle,
   type ExportedSession,
 } from './session.js';
+import { RouterSocket, type SocketOptions } from './socket.js';
 import { randomReference, signOpening, signPermit, type OwnerSigner } from './signing.js';
 
 export interface ClientOptions extends RouterOptions {
@@ -58,11 +59,13 @@ export interface OpenOptions {
 }
 
 export class CortensorClient {
+  readonly #options: RouterOptions;
   readonly #http: RouterHttp;
   readonly #identity: string | undefined;
   readonly #registry: RecipientReader | undefined;
 
   constructor({ identity, registry, ...options }: ClientOptions) {
+    this.#options = options;
     this.#http = new RouterHttp(options);
     this.#identity = identity;
     this.#registry = registry;
@@ -71,6 +74,13 @@ export class CortensorClient {
   /** Reads what must be known before signing: chain, contracts, models and prices. */
   network(): Promise<NetworkInfo> {
     return this.#http.json('/api/v1/network');
+  }
+
+  /** Makes a WebSocket to ask over, `SessionHandle.ask(prompt, { socket })`: many requests share it.
+   * It connects with the first of them, and stays open until it is closed.
+   * @throws USAGE — there is no WebSocket here, and none was given. */
+  socket(options: SocketOptions = {}): RouterSocket {
+    return new RouterSocket(this.#options, options);
   }
 
   /** Makes the keys of a session before it is opened, to be kept until it is closed. Sends nothing

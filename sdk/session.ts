@@ -4,6 +4,7 @@ import { openChannel } from '../adapters/seal/channel.js';
 import { toBase64 } from '../adapters/seal/bytes.js';
 import { wrapKeyring } from '../adapters/seal/keyring.js';
 import type { TaskProof } from '../domain/api.js';
+import type { ErasureView } from '../domain/erasure.js';
 import { EngineError, isErrorCode } from '../domain/errors.js';
 import type { SessionId, TaskId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
@@ -24,6 +25,7 @@ import {
 import type { RouterHttp } from './http.js';
 import { readRecorded } from './recorded.js';
 import { pause } from './retry.js';
+import type { RouterSocket } from './socket.js';
 
 const DEFAULT_MAX_TOKENS = 512;
 const WAIT_MS = 120_000;
@@ -45,6 +47,8 @@ export interface AskOptions {
   readonly idempotencyKey?: string;
   /** Stops listening; the task itself goes on. */
   readonly signal?: AbortSignal;
+  /** Asked over, in place of a connection of its own: `CortensorClient.socket`. */
+  readonly socket?: RouterSocket;
 }
 
 export interface SessionParts {
@@ -125,6 +129,18 @@ export class SessionHandle {
     return this.#post('cancel');
   }
 
+  /** Has all that is left of a closed session taken away for good, its keys first.
+   * @returns how far that is; asked again, it goes on.
+   * @throws ERASURE_REFUSED — the session is not closed, or at level `open`. */
+  erase(): Promise<ErasureView> {
+    return this.#post('erasure');
+  }
+
+  /** How far the erasure is. @throws ERASURE_NOT_FOUND — nobody has asked for it. */
+  erasure(): Promise<ErasureView> {
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/erasure`);
+  }
+
   /** Ends a task as `cancelled`, free, unless its answer has begun. One that has ended answers with
    * its record.
    * @throws TASK_UNDER_WAY — the answer has begun: it is finished and billed.
@@ -166,8 +182,9 @@ export class SessionHandle {
     prompt: string | (Pick<ChatRequest, 'messages'> & Partial<ChatRequest>),
     options: AskOptions = {},
   ): AnswerStream {
-    const { http, keyring, view } = this.#parts;
+    const { keyring, view } = this.#parts;
     const { idempotencyKey = crypto.randomUUID(), signal } = options;
+    const http = options.socket ?? this.#parts.http;
     const request = toRequest(prompt, view.policy.model);
     const common = { http, request, idempotencyKey, signal };
     return streamAnswer(async (emit) => {
