@@ -17,7 +17,7 @@ export interface Timing {
  * @param session - `null` asks the miners' backend itself.
  * @throws when the answer is not whole. */
 export async function ask(
-  network: BenchNetwork,
+  network: Pick<BenchNetwork, 'backendUrl' | 'routerUrl' | 'apiKey' | 'model'>,
   session: SessionId | null,
   prompt: string,
 ): Promise<Timing> {

@@ -57,6 +57,7 @@ function openBackend(model: string, behaviour: MinerBehaviour): InferenceBackend
   if (behaviour !== 'silent') return honest;
   return {
     model,
+    features: [],
     async *generate(_request, { signal }) {
       await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       signal.throwIfAborted();

@@ -35,6 +35,7 @@ const SCRIPT = /^(\d+)@(\d*)/;
 function openBackend(model: string): InferenceBackend {
   return {
     model,
+    features: [],
     generate(request, options) {
       const [, tokens = '1', rate = ''] = SCRIPT.exec(request.messages.at(-1)?.content ?? '') ?? [];
       const answer = Array.from({ length: Number(tokens) }, (_, i) => `token${i}`).join(' ');

@@ -28,7 +28,7 @@ import { startChild } from './child.js';
 import type { MinersInput, MinersReady } from './miners-process.js';
 import type { RouterInput, RouterReady } from './router-process.js';
 import type { WorkerInput } from './worker-process.js';
-import { parsePolicy } from '../../domain/session.js';
+import { parsePolicy, type ReservedMiner } from '../../domain/session.js';
 
 /** As many as a session of three miners reserves. */
 const MINERS = 4;
@@ -42,6 +42,10 @@ export interface BenchNetwork {
   readonly temporal: TemporalClient;
   readonly gateway: SessionGateway;
   readonly routerUrl: string;
+  /** Scripted miners, as the registry would name them. */
+  readonly miners: readonly ReservedMiner[];
+  /** Connects the same miners to another hub as well, in a process of their own. */
+  connectMiners(hubUrl: string): Promise<void>;
   /** The miners' script as a plain OpenAI-compatible server. */
   readonly backendUrl: string;
   readonly apiKey: string;
@@ -74,19 +78,24 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
   }));
   const worker = await startChild<WorkerInput, null>('worker-process', { config, candidates });
   defer(() => worker.stop());
+  const miners = candidates.map(({ address, recipient }) => ({ address, recipient }));
   const router = await startChild<RouterInput, RouterReady>('router-process', {
     config,
-    miners: candidates.map(({ address, recipient }) => ({ address, recipient })),
+    miners,
   });
   defer(() => router.stop());
   const { chainId } = config.layers.service;
-  const miners = await startChild<MinersInput, MinersReady>('miners-process', {
-    routerUrl: router.ready.url,
-    domain: signingDomain(chainId, NOWHERE),
-    model,
-    miners: keys.map((key, i) => ({ key, identity: identities[i]?.identity ?? '' })),
-  });
-  defer(() => miners.stop());
+  const startMiners = async (url: string): Promise<MinersReady> => {
+    const miners = await startChild<MinersInput, MinersReady>('miners-process', {
+      routerUrl: url,
+      domain: signingDomain(chainId, NOWHERE),
+      model,
+      miners: keys.map((key, i) => ({ key, identity: identities[i]?.identity ?? '' })),
+    });
+    defer(() => miners.stop());
+    return miners.ready;
+  };
+  const { backendUrl } = await startMiners(router.ready.url);
   const temporal = await connectClient(config.temporal);
   defer(() => temporal.close());
   await registerSearchAttributes(temporal.connection, config.temporal.namespace);
@@ -100,9 +109,19 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
   await untilConnected(router.ready.url);
   say(`network up in ${data}`);
   const { url: routerUrl } = router.ready;
-  const { backendUrl } = miners.ready;
   const openSession = sessionOpener(starter, gateway, chainId, model);
-  return { config, temporal, gateway, routerUrl, backendUrl, apiKey, model, openSession };
+  return {
+    config,
+    temporal,
+    gateway,
+    routerUrl,
+    miners,
+    connectMiners: async (hubUrl) => void (await startMiners(hubUrl)),
+    backendUrl,
+    apiKey,
+    model,
+    openSession,
+  };
 }
 
 async function startServers(context: BenchContext, apiKey: string): Promise<EngineConfig> {
