@@ -153,6 +153,14 @@ export interface HostConfig {
   readonly credentials: SecretRef | null;
 }
 
+/** A user's database: sources read its tables, or keep their chunks there. */
+export interface UserDatabaseConfig {
+  /** `postgres://…`, of a role that is no superuser. */
+  readonly url: SecretRef;
+  /** Callers of the router that may use it: `key:NAME`, `wallet:0x…` in lower case. */
+  readonly owners: readonly string[];
+}
+
 export interface EngineConfig {
   readonly temporal: {
     readonly address: string;
@@ -225,6 +233,8 @@ export interface EngineConfig {
   readonly quorum: number;
   /** By name: what an export asks for. */
   readonly sinks: Readonly<Record<string, SinkConfig>>;
+  /** By name: databases that users' sources name. */
+  readonly databases: Readonly<Record<string, UserDatabaseConfig>>;
   /** By name: users' own stores. */
   readonly hosts: Readonly<Record<string, HostConfig>>;
 }

@@ -28,6 +28,37 @@ export interface LeaseInput {
   readonly keyring: KeyringRef | null;
   readonly pricePerTokenWei: WeiString;
   readonly openTasks: readonly OpenTask[];
+  /** Those of the open tasks that a router which has given the lease back is about to finish. */
+  readonly leaving: readonly LeavingTask[];
+}
+
+/** A task that its former router finishes, and for how long that is to be believed. */
+export interface LeavingTask {
+  readonly taskId: TaskId;
+  /** Milliseconds from the beginning of the lease. */
+  readonly forMs: number;
+}
+
+/** How a router gives a lease back. */
+export interface LeaseEnd {
+  /** Open tasks that it still finishes: nobody needs to dispatch them again meanwhile. */
+  readonly leaving: readonly LeavingTask[];
+}
+
+/** What a router that asks for a lease knows of its holder. */
+export interface ClaimTerms {
+  /** Number of a lease whose holder is known to have died. */
+  readonly gone?: number;
+  /** Another router keeps what it holds: it is reached there. */
+  readonly isPatient?: boolean;
+}
+
+/** Who has the lease from now on. */
+export interface LeaseClaim {
+  /** Task queue of a router, or the one that all share. */
+  readonly holder: string;
+  /** Of the lease, counted up within the session's run. */
+  readonly number: number;
 }
 
 /** Input of the update `submitTasks`: as many tasks as gathered in a few milliseconds. */
@@ -69,9 +100,10 @@ export interface TaskRecord {
 
 /** Activities that only a router process can run: it owns the miners' sockets. */
 export interface RouterActivities {
-  /** Serves the session until it is cancelled, or has had no task for a while and gives it back;
-   * heartbeats every second. */
-  holdLease(input: LeaseInput): Promise<void>;
+  /** Serves the session until it is cancelled, the router is stopped, or there was no task for a while;
+   * heartbeats every second.
+   * @returns `null` where nothing was under way. */
+  holdLease(input: LeaseInput): Promise<LeaseEnd | null>;
   /** Lets other miners read a session at level `link`: its keyring, wrapped for these readers.
    * @returns where it lies; the keys are the same, so what is at rest stays readable. */
   rewrapKeyring(input: {

@@ -14,6 +14,8 @@ const HAND_OVER = '20s';
 export async function startRouterWorkers(deps: {
   readonly config: EngineConfig;
   readonly routerId: string;
+  /** By it other routers find the one that holds a session. */
+  readonly workerName: string;
   readonly activities: RouterActivities;
 }): Promise<RunningWorkers> {
   const { config, routerId } = deps;
@@ -23,6 +25,7 @@ export async function startRouterWorkers(deps: {
     namespace: config.temporal.namespace,
     dataConverter: await dataConverter(config.temporal),
     activities: translated(deps.activities),
+    identity: deps.workerName,
     maxConcurrentActivityTaskExecutions: config.taskQueues.routers.maxConcurrentActivities,
     shutdownGraceTime: 0,
     shutdownForceTime: HAND_OVER,

@@ -10,8 +10,8 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import { TASK_QUEUES } from '../domain/ids.js';
-import type { LeaseInput } from '../domain/lease.js';
+import { TASK_QUEUES, type TaskId } from '../domain/ids.js';
+import type { ClaimTerms, LeaseClaim, LeaseEnd, LeaseInput, LeavingTask } from '../domain/lease.js';
 import { leaseActivity } from './activities.js';
 import { codeOf } from './failure.js';
 import type { SessionContext } from './session-context.js';
@@ -25,6 +25,10 @@ export class SessionLease {
   /** Queue of the router that has the lease, and of one that wants it. */
   #holder: string | null = null;
   #claimant: string | null = null;
+  /** Of the lease that is held, or was held last. */
+  #number = 0;
+  /** Until when a router that gave its lease back is believed to finish a task. */
+  readonly #leaving = new Map<TaskId, number>();
   #scope: CancellationScope | null = null;
   #isLetGo = false;
 
@@ -49,12 +53,13 @@ export class SessionLease {
       await calm();
       const holder = this.#claimant ?? TASK_QUEUES.routers;
       this.#holder = holder;
+      this.#number++;
       this.#claimant = null;
       this.#isLetGo = false;
       try {
         await CancellationScope.cancellable(async () => {
           this.#scope = CancellationScope.current();
-          await leaseActivity(holder).holdLease(this.#input());
+          this.#noteLeaving(await leaseActivity(holder).holdLease(this.#input()));
         });
         pauseMs = LEASE_PAUSE_MS;
       } catch (error) {
@@ -70,15 +75,20 @@ export class SessionLease {
     }
   }
 
-  /** A session moves to the router that asks for it, unless another is at work on its tasks. */
-  claim(queue: string): { readonly holder: string } {
+  /** A session moves to the router that asks for it, unless another is at work on its tasks; from one
+   * that has died it moves at once, and its tasks with it. */
+  claim(queue: string, { gone, isPatient = false }: ClaimTerms = {}): LeaseClaim {
     if (this.#holder === null || this.#claimant !== null) {
       this.#claimant ??= queue;
-    } else if (this.#holder !== queue && this.#session.ledger.openTasks.length === 0) {
+    } else if (gone === this.#number || (!isPatient && this.#isIdleElsewhere(queue))) {
       this.#claimant = queue;
       this.letGo();
     }
-    return { holder: this.#claimant ?? this.#holder ?? queue };
+    return { holder: this.#claimant ?? this.#holder ?? queue, number: this.#number };
+  }
+
+  #isIdleElsewhere(queue: string): boolean {
+    return this.#holder !== queue && this.#session.ledger.openTasks.length === 0;
   }
 
   /** Takes the lease back; the next router that claims it gets the session as it is then. */
@@ -107,7 +117,22 @@ export class SessionLease {
       keyring,
       pricePerTokenWei: input.pricePerTokenWei,
       openTasks: ledger.openTasks,
+      leaving: this.#stillLeaving(),
     };
+  }
+
+  #noteLeaving(end: LeaseEnd | null): void {
+    for (const { taskId, forMs } of end?.leaving ?? []) {
+      this.#leaving.set(taskId, Date.now() + forMs);
+    }
+  }
+
+  #stillLeaving(): LeavingTask[] {
+    const open = new Set(this.#session.ledger.openTasks.map(({ taskId }) => taskId));
+    for (const [taskId, untilMs] of this.#leaving) {
+      if (!open.has(taskId) || untilMs <= Date.now()) this.#leaving.delete(taskId);
+    }
+    return [...this.#leaving].map(([taskId, untilMs]) => ({ taskId, forMs: untilMs - Date.now() }));
   }
 }
 

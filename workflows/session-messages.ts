@@ -2,7 +2,7 @@
 import { ApplicationFailure, condition, setHandler } from '@temporalio/workflow';
 import { TASKS_A_PAGE } from '../domain/archive.js';
 import { EngineError } from '../domain/errors.js';
-import type { TaskBatch } from '../domain/lease.js';
+import type { ClaimTerms, TaskBatch } from '../domain/lease.js';
 import { parseWei } from '../domain/money.js';
 import type { KeyringRef } from '../domain/sealing.js';
 import {
@@ -73,8 +73,8 @@ export function handleMessages(session: SessionContext, lease: SessionLease): vo
       },
     },
   );
-  setHandler(claimLeaseUpdate, (queue) => lease.claim(queue), {
-    validator: (_: string) => refuseUnlessOpen(session),
+  setHandler(claimLeaseUpdate, (queue, terms) => lease.claim(queue, terms), {
+    validator: (_queue: string, _terms?: ClaimTerms) => refuseUnlessOpen(session),
   });
   setHandler(closeSessionUpdate, ({ isCancelled }) => {
     session.isCloseAsked = true;

@@ -79,10 +79,12 @@ runChild<RouterInput, RouterReady>(async ({ config, miners }) => {
     // Nobody asks for these here.
     chainReader: { miners: away, epochs: away, epoch: away },
     readDependencies: away,
+    erasures: { start: away, view: away },
     log: (level, message, fields) => {
       if (level === 'error' || level === 'warn') console.error(`router: ${message}`, fields ?? '');
     },
   });
-  await startRouterWorkers({ config, routerId: ROUTER_ID, activities: router.activities });
+  const { workerName, activities } = router;
+  await startRouterWorkers({ config, routerId: ROUTER_ID, workerName, activities });
   return { url: router.url };
 });

@@ -1,4 +1,5 @@
 /** `cortensor router`: HTTP front, hub of the miners, and holder of sessions' leases. */
+import { randomBytes } from 'node:crypto';
 import { TokenChain } from '../../adapters/chain/token.js';
 import { openGuardStore } from '../../adapters/database/api-guard.js';
 import { migrate } from '../../adapters/database/migrate.js';
@@ -14,10 +15,12 @@ import { openNetworkReader } from '../../nodes/router/network/chain-reader.js';
 import { createStatusProbes } from '../../nodes/router/network/probes.js';
 import { openStatusReader } from '../../nodes/router/network/status.js';
 import { startRouter } from '../../nodes/router/router.js';
+import { createErasures } from '../../workers/erasures.js';
 import { startRouterWorkers } from '../../workers/router.js';
 import { createStarter } from '../../workers/starter.js';
 import { openChains } from '../chains.js';
 import type { Command } from '../command.js';
+import { openSources } from '../sources.js';
 import { openLog } from '../log.js';
 import { networkInfo } from '../network-info.js';
 import { CONFIG_HELP, readConfig, readOptions, runUntilSignal } from '../role.js';
@@ -39,13 +42,14 @@ export const router: Command = {
   help: HELP,
   async run(argv) {
     const { config: file } = readOptions(argv, ['config']);
-    const config = readConfig(file, ['temporal', 'router', 'database']);
+    const config = readConfig(file, ['temporal', 'router', 'database', 'databases']);
     const log = openLog('router');
     const chains = openChains(config.layers);
     const { contracts } = config.layers.service;
     const token = new TokenChain(chains.providers.service, contracts);
     const temporal = await connectClient(config.temporal);
-    const routerId = `router-${process.pid}`;
+    // Of this process alone, on whatever machine: leases are claimed under it.
+    const routerId = `router-${randomBytes(6).toString('hex')}`;
     const identity = await parseIdentity(await readSecret(config.router.identity));
     if (identity === undefined) {
       throw new EngineError('KEY_FILE_UNSAFE', {
@@ -60,6 +64,7 @@ export const router: Command = {
     const { client } = temporal;
     const { providers, onboarding, health } = chains;
     const probes = createStatusProbes({ config, providers, client, pool, routerId });
+    const sources = await openSources({ config, pool, store: blockStore });
     const running = await startRouter({
       routerId,
       config: config.router,
@@ -67,6 +72,7 @@ export const router: Command = {
       signingDomain: signingDomain(config.layers.service.chainId, chains.service.sessionPayment),
       identity: identity.identity,
       blockStore,
+      sources: sources.desk(client),
       chainReader: openNetworkReader({ onboarding, health, blockStore }),
       readDependencies: openStatusReader(probes),
       registry: chains.onboarding,
@@ -86,15 +92,18 @@ export const router: Command = {
         },
       }),
       judge: createJudge(config.oracles, JUDGE_MS),
+      erasures: createErasures({ config, client: temporal.client }),
       guardStore: openGuardStore(pool),
       log,
     });
-    const workers = await startRouterWorkers({ config, routerId, activities: running.activities });
+    const { workerName, activities } = running;
+    const workers = await startRouterWorkers({ config, routerId, workerName, activities });
     return await runUntilSignal(async () => {
       await running.drain();
       await workers.stop();
       await running.close();
       await temporal.close();
+      await sources.close();
       await pool.end();
       chains.close();
     }, workers.done);

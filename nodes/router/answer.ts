@@ -9,8 +9,9 @@ import { openAtRest } from '../../adapters/seal/at-rest.js';
 import type { Channel } from '../../adapters/seal/channel.js';
 import { taskIdOf } from '../../adapters/seal/task-id.js';
 import { maxPromptTokensOf } from '../../domain/chat.js';
-import { EngineError } from '../../domain/errors.js';
+import { EngineError, findEngineError } from '../../domain/errors.js';
 import { parseSessionId, type SessionId } from '../../domain/ids.js';
+import type { ContextAsk } from '../../domain/source.js';
 import type { ChatRequest } from '../../domain/task.js';
 import type { AppDeps, AppEnv } from './app.js';
 import {
@@ -21,9 +22,12 @@ import {
   type AnswerShape,
   type Ask,
 } from './chat.js';
+import { citing, ground, groundOf, isSameGrounded, type Grounded } from './context.js';
 import { conversationOf } from './conversation.js';
 import { errorBody, publicError } from './errors.js';
+import { requireSources } from './routes/sources.js';
 import type { ServedTask, SessionHost } from './session-host.js';
+import { positioned } from './positions.js';
 import { KEEP_ALIVE, resumeFrom, sseResponse } from './sse.js';
 import { readTranscript } from './transcript.js';
 
@@ -36,6 +40,8 @@ export interface Question {
   readonly isStream: boolean;
   /** `session_id` of the body; the header `x-cortensor-session` wins. */
   readonly sessionId: string | undefined;
+  /** Passages of the caller's own sources that the answer is to rely on. */
+  readonly context?: ContextAsk;
 }
 
 /** Answers a request, whole or as a stream.
@@ -43,23 +49,53 @@ export interface Question {
  * @throws SESSION_SEALED — only its client can seal for it.
  * @throws REQUEST_INVALID — no session is named.
  * @throws PROMPT_INVALID, PROMPT_TOO_LARGE
- * @throws as `Guard`, `Sessions.require`, `SessionHost.accept` and `readTranscript` */
+ * @throws CONTEXT_SEALED — a context for a session that only its client can seal for.
+ * @throws as `Guard`, `Sessions.require`, `SessionHost.accept`, `ground` and `readTranscript` */
 export async function answer(
   c: Context<AppEnv>,
   deps: AppDeps,
-  { ask, shape, isStream, sessionId }: Question,
+  { ask, shape, isStream, sessionId, context }: Question,
 ): Promise<Response> {
   const request = toChatRequest(ask, deps.limits.maxPromptBytes);
   const { model } = request;
   if (!deps.network.models.some(({ name }) => name === model)) {
     throw new EngineError('MODEL_UNKNOWN', { model });
   }
-  const held = await openSession(c, deps, sessionId);
-  const task = await takeOn(c, deps, held, request, c.req.header('idempotency-key'));
+  const held = await openSession(c, deps, sessionId).catch((error: unknown) => {
+    throw context === undefined ? error : contextError(error);
+  });
+  const key = c.req.header('idempotency-key');
+  if (context !== undefined) {
+    const { level } = held.host.lease.policy;
+    const caller = { owner: c.get('apiKey').id, level };
+    const grounded = await ground(requireSources(deps), caller, request, context);
+    const task = await takeOn(c, deps, held, grounded.request, key, grounded);
+    const cited = citing(shape, groundOf(task, grounded));
+    return reply(c, deps, held, task, cited, isStream);
+  }
+  const task = await takeOn(c, deps, held, request, key);
+  return reply(c, deps, held, task, shape, isStream);
+}
+
+function reply(
+  c: Context<AppEnv>,
+  deps: AppDeps,
+  held: HeldSession,
+  task: ServedTask,
+  shape: AnswerShape,
+  isStream: boolean,
+): Promise<Response> {
+  const { model } = held.host.lease.policy;
   const created = Math.floor(task.startedAt / 1_000);
   const head = { taskId: task.taskId, created, model };
-  const reply = { deps, ...held, task, head, shape };
-  return isStream ? answerStream(c, reply) : answerWhole(c, reply);
+  const answered = { deps, ...held, task, head, shape };
+  return isStream ? answerStream(c, answered) : answerWhole(c, answered);
+}
+
+/** What is sealed by the client is retrieved by the client. */
+function contextError(error: unknown): unknown {
+  const isSealed = findEngineError(error)?.code === 'SESSION_SEALED';
+  return isSealed ? new EngineError('CONTEXT_SEALED', {}, { cause: error }) : error;
 }
 
 /** A session that this router serves and seals for. */
@@ -96,6 +132,7 @@ export async function takeOn(
   { host, channel }: HeldSession,
   request: ChatRequest,
   key: string = randomUUID(),
+  grounded?: Grounded,
 ): Promise<ServedTask> {
   const { model, messages, maxTokens } = request;
   if (host.lease.policy.model !== model) {
@@ -105,7 +142,7 @@ export async function takeOn(
     most: maxPromptTokensOf(request) + maxTokens,
     expected: Math.ceil(promptBytes(messages) / BYTES_PER_TOKEN) + maxTokens,
   };
-  return deps.guard.spend(c, tokens, () => accept(deps, host, channel, request, key));
+  return deps.guard.spend(c, tokens, () => accept(deps, host, channel, request, key, grounded));
 }
 
 /** Follows the answer to a task as chunks of a chat completion, whoever asked for it.
@@ -143,6 +180,7 @@ async function accept(
   channel: Channel,
   request: ChatRequest,
   idempotencyKey: string,
+  grounded: Grounded | undefined,
 ): Promise<ServedTask> {
   const { sessionId, keyring } = host.lease;
   const { identity } = host.keys;
@@ -155,10 +193,13 @@ async function accept(
     maxTokens: request.maxTokens,
     frame: await sealer.seal(bytes, true),
     conversation: conversationOf(request.messages),
-    fingerprint: createHash('sha256').update(bytes).digest('hex'),
+    fingerprint: createHash('sha256')
+      .update(grounded?.asked ?? bytes)
+      .digest('hex'),
     atRest: async () => (keyring === null ? bytes : deps.crypto.seal(bytes, [keyring.recipient])),
     isSame: async (block) => {
       const plain = identity === null ? block : await openAtRest(block, identity);
+      if (grounded !== undefined) return isSameGrounded(grounded, plain);
       return Buffer.compare(plain, bytes) === 0;
     },
   });
@@ -198,10 +239,10 @@ async function answerStream(c: Context<AppEnv>, reply: Reply): Promise<Response>
   return sseResponse(async function* (signal) {
     const write = shape.stream(head);
     try {
-      for await (const event of transcript(reply, true, signal)) {
-        const text = event === null ? KEEP_ALIVE : write(event);
-        // The end may come with the event that the last text came with: it is told again.
-        if (event === null || event.index >= from || event.type === 'end') yield text;
+      for await (const next of positioned(transcript(reply, true, signal), from)) {
+        const text = next === null ? KEEP_ALIVE : write(next.event);
+        // The end is told again to whoever asks for it again.
+        if (next?.isKnown !== true || next.event.type === 'end') yield text;
       }
       if (shape.last !== '') yield shape.last;
     } catch (error) {

@@ -1,13 +1,14 @@
 /** The router's HTTP face: middleware, routes, and the one place where errors become answers. */
 import { randomUUID } from 'node:crypto';
 import type { HttpBindings } from '@hono/node-server';
-import { Hono } from 'hono';
+import { Hono, type Context } from 'hono';
 import { cors } from 'hono/cors';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
 import type { AccountInfo, NetworkInfo } from '../../domain/api.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import type { EngineConfig } from '../../domain/config.js';
+import type { ErasureControl } from '../../domain/erasure.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
@@ -22,14 +23,17 @@ import type { Judge } from './judge.js';
 import type { NetworkReader } from './network/chain-reader.js';
 import type { DependencyStatus } from './network/status.js';
 import { addDocumentRoutes } from './openapi/routes.js';
+import { Relay, RELAY_HEADER, ROUTER_HEADER } from './relay.js';
 import { addAuthRoutes } from './routes/auth.js';
 import { addChangeRoutes } from './routes/changes.js';
+import { addErasureRoutes } from './routes/erasures.js';
 import { addJobRoutes } from './routes/jobs.js';
 import { addNetworkRoutes } from './routes/network.js';
 import { addOpenAiRoutes } from './routes/openai.js';
 import { addSessionRoutes } from './routes/sessions.js';
+import { addSourceRoutes, type SourceDesk } from './routes/sources.js';
 import { addTaskRoutes } from './routes/tasks.js';
-import type { Sessions } from './sessions.js';
+import { HeldElsewhere, type Sessions } from './sessions.js';
 
 /** @throws CHAIN_UNREACHABLE */
 export interface AccountReader {
@@ -44,6 +48,7 @@ export interface AppDeps {
   readonly gateway: SessionGateway;
   readonly network: NetworkInfo;
   readonly accounts: AccountReader;
+  readonly erasures: ErasureControl;
   readonly routerId: string;
   /** The router's age identity: it opens answers at level `link` for who may see them. */
   readonly identity: string;
@@ -55,6 +60,8 @@ export interface AppDeps {
   /** What the router depends on, and whether it is there. */
   readonly readDependencies: () => Promise<DependencyStatus>;
   readonly guard: Guard;
+  /** Users' sources; absent where there is no embedding model. */
+  readonly sources?: SourceDesk;
   readonly limits: Pick<
     EngineConfig['router'],
     'host' | 'cors' | 'signIn' | 'maxPromptBytes' | 'maxBodyBytes'
@@ -98,6 +105,7 @@ export function createApp(deps: AppDeps): RouterApp {
     await next();
     const readyAt = c.get('dispatchedAt') ?? performance.now();
     c.header('x-cortensor-overhead-ms', (readyAt - startedAt).toFixed(1));
+    if (c.req.header(RELAY_HEADER) !== undefined) c.header(ROUTER_HEADER, deps.routerId);
     // A client that keeps its connection would send its next request to a router that is gone.
     if (deps.guard.gate.isDraining) c.header('connection', 'close');
     deps.log('debug', 'request answered', {
@@ -111,14 +119,20 @@ export function createApp(deps: AppDeps): RouterApp {
   if (deps.limits.cors.length > 0) {
     app.use(cors({ origin: [...deps.limits.cors], exposeHeaders: EXPOSED_HEADERS, maxAge: 600 }));
   }
-  app.onError((error, c) => {
+  const relay = new Relay({ ...deps, fetch: (request, env) => app.fetch(request, env) });
+  const refuse = (error: unknown, c: Context<AppEnv>) => {
     const known = publicError(error);
     const requestId = c.get('requestId');
     if (known.fault !== 'caller') {
-      deps.log('error', 'request failed', { requestId, code: known.code, kind: error.name });
+      const kind = error instanceof Error ? error.name : 'unknown';
+      deps.log('error', 'request failed', { requestId, code: known.code, kind });
     }
     for (const [name, value] of retryHeaders(known)) c.header(name, value);
     return c.json(errorBody(known, requestId), known.status as ContentfulStatusCode);
+  };
+  app.onError(async (error, c) => {
+    if (!(error instanceof HeldElsewhere)) return refuse(error, c);
+    return await relay.answer(c, error).catch((failure: unknown) => refuse(failure, c));
   });
   app.notFound((c) => {
     const error = new EngineError('REQUEST_INVALID', { expected: 'a path of the API' });
@@ -154,6 +168,8 @@ export function createApp(deps: AppDeps): RouterApp {
   addSessionRoutes(app, deps);
   addChangeRoutes(app, deps);
   addTaskRoutes(app, deps);
+  addErasureRoutes(app, deps);
+  addSourceRoutes(app, deps);
   addNetworkRoutes(app, deps);
   addJobRoutes(app, deps);
   return app;

@@ -24,7 +24,17 @@ export async function readJson<T>(
   schema: z.ZodType<T>,
   limits: BodyLimits,
 ): Promise<T> {
-  return parseJson(decode(await readBytes(request, limits), limits.notText), schema, limits);
+  const text = decode(await readBytes(request, limits), limits.notText);
+  texts.set(request, text);
+  return parseJson(text, schema, limits);
+}
+
+/** Bodies that were read, for those who pass a request on. */
+const texts = new WeakMap<Request, string>();
+
+/** @returns the body that `readJson` has read; `null` where it has read none. */
+export function bodyTextOf(request: Request): string | null {
+  return texts.get(request) ?? null;
 }
 
 /** Parses a text as JSON of a shape; throws as `readJson`. */

@@ -21,7 +21,14 @@ import {
 } from '../../domain/errors.js';
 import { readTasks } from '../../domain/archive.js';
 import { workflowIds, type Cid, type SessionId, type TaskId } from '../../domain/ids.js';
-import type { CompleteAnswer, SubmitAnswer, TaskRecord } from '../../domain/lease.js';
+import type {
+  ClaimTerms,
+  CompleteAnswer,
+  LeaseClaim,
+  RouterActivities,
+  SubmitAnswer,
+  TaskRecord,
+} from '../../domain/lease.js';
 import type { KeyringRef } from '../../domain/sealing.js';
 import type {
   DepositRequest,
@@ -50,6 +57,8 @@ import {
   withdrawDepositUpdate,
 } from '../../workflows/messages.js';
 
+/** The activity that is a router's lease. */
+const LEASE: keyof RouterActivities = 'holdLease';
 const DEADLINE = 'no answer in time';
 const QUERY_MS = 10_000;
 const UPDATE_MS = 30_000;
@@ -72,9 +81,11 @@ export interface SessionGateway {
     sessionId: SessionId,
     tasks: readonly TaskCompletion[],
   ): Promise<readonly CompleteAnswer[]>;
-  /** Asks that the lease be given to the router with this task queue.
-   * @returns the queue of the router that holds it from now on. */
-  claimLease(sessionId: SessionId, taskQueue: string): Promise<{ readonly holder: string }>;
+  /** Asks that the lease be given to the router with this task queue. */
+  claimLease(sessionId: SessionId, taskQueue: string, terms?: ClaimTerms): Promise<LeaseClaim>;
+  /** @returns the name of the worker that has the lease, as its router gave it; `null` when it is on
+   *   its way, or nobody's. */
+  leaseHolder(sessionId: SessionId): Promise<string | null>;
   setKeyring(sessionId: SessionId, keyring: KeyringRef): Promise<SessionView>;
   /** Closes the session after its open tasks have ended. Closing it again changes nothing.
    * @param how.isCancelled - open tasks that no router has are not waited for. */
@@ -182,10 +193,15 @@ export function openSessionGateway(deps: {
       call(sessionId, UPDATE_MS, (handle) =>
         handle.executeUpdate(completeTasksUpdate, { args: [{ tasks }] }),
       ),
-    claimLease: (sessionId, taskQueue) =>
+    claimLease: (sessionId, taskQueue, terms = {}) =>
       call(sessionId, QUERY_MS, (handle) =>
-        handle.executeUpdate(claimLeaseUpdate, { args: [taskQueue] }),
+        handle.executeUpdate(claimLeaseUpdate, { args: [taskQueue, terms] }),
       ),
+    async leaseHolder(sessionId) {
+      const { raw } = await call(sessionId, QUERY_MS, (handle) => handle.describe());
+      const lease = raw.pendingActivities?.find(({ activityType }) => activityType?.name === LEASE);
+      return lease?.lastWorkerIdentity || null;
+    },
     setKeyring: (sessionId, keyring) =>
       call(sessionId, UPDATE_MS, (handle) =>
         handle.executeUpdate(setKeyringUpdate, { args: [keyring] }),

@@ -16,7 +16,12 @@ export const DRAIN_MS = 15_000;
 
 /** Makes the activities for the router's own task queue, and for the one that routers share. */
 export function createRouterActivities(
-  deps: ProbeDeps & { readonly sessions: Sessions; readonly hub: MinerHub },
+  deps: ProbeDeps & {
+    readonly sessions: Sessions;
+    readonly hub: MinerHub;
+    /** Whether the router is being stopped. */
+    readonly isStopping: () => boolean;
+  },
 ): RouterActivities {
   return {
     async holdLease(lease) {
@@ -28,9 +33,15 @@ export function createRouterActivities(
           // Cancelled when the workflow lets go, the worker shuts down, or the server gave us up: a
           // new holder may be at work then, and both may finish a task, which is recorded once.
           await Promise.race([context.cancelled, idleness(host, context.cancellationSignal)]);
+        } catch (error) {
+          if (!deps.isStopping()) throw error;
+          // The next router takes new requests at once; these tasks end here.
+          return { leaving: host.openTaskIds.map((taskId) => ({ taskId, forMs: DRAIN_MS })) };
         } finally {
-          await deps.sessions.release(host, DRAIN_MS);
+          const released = deps.sessions.release(host, DRAIN_MS);
+          if (!deps.isStopping()) await released;
         }
+        return null;
       } finally {
         stop();
       }

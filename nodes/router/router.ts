@@ -1,7 +1,9 @@
 /** A router: HTTP face, miners' hub and activities around one set of sessions. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
 import type { NetworkInfo } from '../../domain/api.js';
 import type { SigningDomain } from '../../domain/attestation.js';
+import type { ErasureControl } from '../../domain/erasure.js';
 import type { EngineConfig } from '../../domain/config.js';
 import { routerQueue } from '../../domain/ids.js';
 import type { RouterActivities } from '../../domain/lease.js';
@@ -14,17 +16,23 @@ import type { SessionGateway } from './gateway.js';
 import type { GuardStore } from './guard/budget.js';
 import { Guard } from './guard/guard.js';
 import { ClientSockets } from './client-socket/sockets.js';
+import type { SourceDesk } from './routes/sources.js';
 import { createHttpServer, listen } from './http-server.js';
 import { MinerHub, type NodeReader } from './hub.js';
 import type { Judge } from './judge.js';
 import { createRouterActivities, DRAIN_MS } from './lease.js';
 import type { NetworkReader } from './network/chain-reader.js';
 import type { DependencyStatus } from './network/status.js';
+import { ownPeer, peerName } from './peers.js';
 import { Sessions } from './sessions.js';
 import { attachUpgrades, type Upgrade } from './upgrades.js';
 
 /** Answers that are still being written when a router closes get so long. */
 const CLOSE_MS = 500;
+
+/** From the announcement that a router will be stopped to the end of its listening: balancers look
+ * elsewhere in the meantime, and clients' connections are used up. */
+const NOTICE_MS = 1_000;
 
 /** From the door to a task; a session that is given up before takes none. */
 const ADMITTED_MS = 1_000;
@@ -43,7 +51,8 @@ export interface RouterDeps {
     | 'maxPromptBytes'
     | 'maxBodyBytes'
     | 'firstTokenMs'
-  >;
+  > &
+    Partial<Pick<EngineConfig['router'], 'peerUrl' | 'hedgeMs'>>;
   readonly network: NetworkInfo;
   /** EIP-712 domain of the miners' messages. */
   readonly signingDomain: SigningDomain;
@@ -59,8 +68,12 @@ export interface RouterDeps {
   readonly chainReader: NetworkReader;
   /** Tells whether what the router depends on is there. */
   readonly readDependencies: () => Promise<DependencyStatus>;
+  /** Erases sessions that are closed. */
+  readonly erasures: ErasureControl;
   /** What all routers agree on about their callers. */
   readonly guardStore: GuardStore;
+  /** Users' sources; absent where there is no embedding model. */
+  readonly sources?: SourceDesk;
   readonly log: Log;
   /** @defaultValue SILENCE_MS of domain/wire.ts */
   readonly silenceMs?: number;
@@ -106,17 +119,21 @@ export function createRouter(deps: RouterDeps): Router {
     log,
   });
   const app = createApp({ ...deps, hub, crypto, sessions, guard, limits: config });
-  const activities = createRouterActivities({ ...deps, hub, crypto, sessions });
+  const isStopping = () => guard.gate.isDraining;
+  const activities = createRouterActivities({ ...deps, hub, crypto, sessions, isStopping });
   return { app, guard, hub, crypto, sessions, activities };
 }
 
 export interface RunningRouter extends Router {
   /** `http://host:port`, with the port that was bound. */
   readonly url: string;
-  /** Tells everyone that it is being stopped: it is not ready, new work gets ROUTER_DRAINING, and
-   * connections end with their answers. What is under way goes on.
+  /** For the Temporal workers of this process: by it other routers find this one. */
+  readonly workerName: string;
+  /** Tells everyone that it is being stopped: it is not ready, and connections end with their answers.
+   * After a moment for balancers to hear of it, it listens no more; a request on an old connection
+   * gets ROUTER_DRAINING. What is under way goes on.
    * @returns a promise that resolves when nobody who was let in is likely to be at the door still,
-   *   a second at most. */
+   *   a second after that at most. */
   drain(): Promise<void>;
   /** Drains, gives what is under way until the deadline, then closes everything. Stop the Temporal
    * worker between the two: leases are handed over by its shutdown. */
@@ -141,20 +158,27 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
   const port = await listen(server, host, deps.config.port);
   deps.log('info', 'router listening', { routerId: deps.routerId, port });
   const { gate } = guard;
+  const url = `http://${host}:${port}`;
+  const self = ownPeer(deps.routerId, { host, port, peerUrl: deps.config.peerUrl ?? null });
+  router.sessions.listenAs(self);
   return {
     ...router,
-    url: `http://${host}:${port}`,
+    url,
+    workerName: peerName(self, deps.identity),
     async drain() {
-      gate.drain();
+      gate.announce();
       clients.drain();
       deps.log('info', 'router draining', { routerId: deps.routerId, requests: gate.inside });
+      // Whoever was on the way here is served still, and connections end with their answers.
+      await delay(NOTICE_MS);
+      gate.drain();
+      server.close();
       await gate.empty(ADMITTED_MS);
     },
     async close(drainMs = DRAIN_MS) {
       gate.drain();
       clients.drain();
-      // It listens until all have their answers, so that who comes now is told to go elsewhere. The
-      // sessions are given up last: who was let in finds them there.
+      // The sessions are given up last: who was let in finds them there.
       await gate.empty(drainMs);
       await Promise.all(
         router.sessions.all().map((held) => router.sessions.release(held, drainMs)),

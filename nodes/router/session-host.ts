@@ -4,7 +4,7 @@
  */
 import { EngineError, ERRORS, findEngineError } from '../../domain/errors.js';
 import type { TaskId } from '../../domain/ids.js';
-import type { LeaseInput } from '../../domain/lease.js';
+import type { LeaseInput, OpenTask } from '../../domain/lease.js';
 import type { TaskState } from '../../domain/task.js';
 import type { Conclusion } from './outcome.js';
 import {
@@ -15,6 +15,9 @@ import {
 } from './task-service.js';
 import { TaskStream } from './task-stream.js';
 
+/** Streams that are not the first of their task have numbers of their own, which grow by more than a
+ * router has events. */
+const NUMBERS_PER_MS = 512;
 /** Ended tasks whose streams are kept for clients that come back. */
 const KEPT_TASKS = 256;
 
@@ -35,25 +38,45 @@ export class SessionHost {
   readonly keys: SessionKeys;
   readonly #deps: ServiceDeps;
   readonly #service: TaskService;
+  /** Has tasks under way still that are served here. */
+  readonly #former: SessionHost | undefined;
   readonly #tasks = new Map<TaskId, ServedTask>();
   readonly #open = new Set<TaskId>();
   #usedAt = Date.now();
   #isDraining = false;
+  #isRetired = false;
 
-  /** Tasks that another router had accepted are dispatched again at once. */
-  constructor(lease: LeaseInput, keys: SessionKeys, deps: ServiceDeps) {
+  /** Tasks that another router had accepted are dispatched again: at once, or, where that router is
+   * about to finish them, when it has not.
+   * @param former - what this router served of the session under an earlier lease. Its tasks go on. */
+  constructor(lease: LeaseInput, keys: SessionKeys, deps: ServiceDeps, former?: SessionHost) {
     this.lease = lease;
     this.keys = keys;
     this.#deps = deps;
     this.#service = new TaskService(lease, keys, deps);
+    this.#former = former !== undefined && former.openTasks > 0 ? former : undefined;
+    for (const task of former?.retire() ?? []) this.#adopt(task);
+    const leaving = new Map(lease.leaving.map(({ taskId, forMs }) => [taskId, forMs]));
     for (const task of lease.openTasks) {
-      this.#keep(task.taskId, null, (stream) => this.#service.resume(stream, task));
+      if (this.#tasks.has(task.taskId)) continue;
+      const forMs = leaving.get(task.taskId) ?? 0;
+      this.#keep({ taskId: task.taskId, fingerprint: null, isResumed: true }, (stream) =>
+        this.#resume(stream, task, forMs),
+      );
     }
   }
 
   /** Tasks under way. */
   get openTasks(): number {
     return this.#open.size;
+  }
+  get openTaskIds(): readonly TaskId[] {
+    return [...this.#open];
+  }
+
+  /** Whether it takes nothing new any more. */
+  get isDraining(): boolean {
+    return this.#isDraining;
   }
 
   /** Milliseconds since there was a task or a request. */
@@ -82,7 +105,19 @@ export class SessionHost {
     }
     if (this.#isDraining) throw new EngineError('ROUTER_LEASE_LOST');
     this.#service.requireMiners();
-    return this.#keep(taskId, fingerprint, (stream) => this.#service.run(stream, request));
+    const { isResumed = false } = request;
+    return this.#keep({ taskId, fingerprint, isResumed }, (stream) =>
+      this.#service.run(stream, request),
+    );
+  }
+
+  /** A task that has ended, by its record: its stream has its end alone. */
+  reopen(taskId: TaskId): ServedTask {
+    const known = this.#tasks.get(taskId);
+    if (known !== undefined) return known;
+    return this.#keep({ taskId, fingerprint: null, isResumed: true }, (stream) =>
+      this.#service.recall(stream, taskId),
+    );
   }
 
   /** A task that is under way here, or has ended here lately. */
@@ -98,19 +133,23 @@ export class SessionHost {
     const task = this.#open.has(taskId) ? this.#tasks.get(taskId) : undefined;
     if (task === undefined) return false;
     // One that is past its run is on the way to its record.
-    if (this.#service.cancel(taskId) !== true) throw new EngineError('TASK_UNDER_WAY', { taskId });
+    if (this.#cancel(taskId) !== true) throw new EngineError('TASK_UNDER_WAY', { taskId });
     await task.conclusion;
     return true;
   }
 
   /** Ends every task whose answer has not begun. */
   cancelAll(): void {
-    for (const taskId of this.#open) this.#service.cancel(taskId);
+    for (const taskId of this.#open) this.#cancel(taskId);
+  }
+
+  #cancel(taskId: TaskId): boolean | null {
+    return this.#service.cancel(taskId) ?? (this.#former ? this.#former.#cancel(taskId) : null);
   }
 
   /** How far a task under way is; `null` where this router has no such task. */
   stateOf(taskId: TaskId): TaskState | null {
-    return this.#service.stateOf(taskId);
+    return this.#service.stateOf(taskId) ?? this.#former?.stateOf(taskId) ?? null;
   }
 
   /** Takes nothing new, and gives running tasks until the deadline; what is left stays open in the
@@ -124,21 +163,58 @@ export class SessionHost {
     });
     await Promise.race([Promise.allSettled(running), deadline]);
     clearTimeout(timer);
-    this.abandon();
+    if (!this.#isRetired) this.abandon();
   }
 
   /** Stops everything at once; running tasks stay open in the workflow. */
   abandon(): void {
     this.#isDraining = true;
     this.#service.abort();
+    this.#former?.abandon();
+  }
+
+  /** Takes nothing new, and leaves what there is to the next host of the session here.
+   * @returns its tasks, which go on. */
+  retire(): readonly ServedTask[] {
+    this.#isDraining = true;
+    this.#isRetired = true;
+    return [...this.#tasks.values()];
+  }
+
+  /** Goes on with a task of the session's former host. */
+  #adopt(task: ServedTask): void {
+    const { taskId } = task;
+    this.#tasks.set(taskId, task);
+    if (task.stream.isEnded) return;
+    this.#open.add(taskId);
+    const settle = () => {
+      this.#open.delete(taskId);
+      this.touch();
+      this.#forgetOldest();
+    };
+    task.conclusion.then(settle, () => {
+      this.#tasks.delete(taskId);
+      settle();
+    });
+  }
+
+  /** @param forMs - another router is believed to finish it for so long. */
+  async #resume(stream: TaskStream, task: OpenTask, forMs: number): Promise<Conclusion> {
+    const isEnded = forMs > 0 && (await this.#service.hasEnded(task.taskId, forMs));
+    return await (isEnded
+      ? this.#service.recall(stream, task.taskId)
+      : this.#service.resume(stream, task));
   }
 
   #keep(
-    taskId: TaskId,
-    fingerprint: string | null,
+    {
+      taskId,
+      fingerprint,
+      isResumed,
+    }: Pick<ServedTask, 'taskId' | 'fingerprint'> & { readonly isResumed: boolean },
     serve: (stream: TaskStream) => Promise<Conclusion>,
   ): ServedTask {
-    const stream = new TaskStream();
+    const stream = new TaskStream(isResumed ? Date.now() * NUMBERS_PER_MS : 0);
     this.#open.add(taskId);
     const conclusion = serve(stream)
       .catch((cause: unknown) => {

@@ -1,10 +1,12 @@
-/** The sessions whose leases this router holds. */
+/** The sessions whose leases this router holds, and who holds those that it does not. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { openChannel } from '../../adapters/seal/channel.js';
 import { openKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
 import { EngineError } from '../../domain/errors.js';
 import type { SessionId } from '../../domain/ids.js';
-import type { LeaseInput } from '../../domain/lease.js';
+import type { ClaimTerms, LeaseInput } from '../../domain/lease.js';
 import { isClientSealed, type KeyringRef, type Reader } from '../../domain/sealing.js';
+import { isReachable, KnownHolders, parsePeer, type Held, type Peer } from './peers.js';
 import { SessionHost } from './session-host.js';
 import type { ServiceDeps, SessionKeys } from './task-service.js';
 import { TrackRecord } from './track-record.js';
@@ -12,12 +14,27 @@ import { TrackRecord } from './track-record.js';
 /** A claimed lease is here in a moment, unless its last holder has just died. */
 const LEASE_WAIT_MS = 8_000;
 const KEYRING_MS = 30_000;
+/** From one look for the holder of a lease that has just moved to the next. */
+const LOOK_MS = 100;
 
 export interface SessionsDeps extends Omit<ServiceDeps, 'track'> {
   /** The router's age identity: a reader of keyrings at level `link`. */
   readonly identity: string;
+  readonly routerId: string;
   /** Of this router's own activities: leases are claimed for it. */
   readonly taskQueue: string;
+}
+
+/** A session that another router serves, which is asked in this one's place. */
+export class HeldElsewhere extends EngineError {
+  readonly sessionId: SessionId;
+  readonly held: Held;
+
+  constructor(sessionId: SessionId, held: Held) {
+    super('ROUTER_LEASE_LOST', { sessionId });
+    this.sessionId = sessionId;
+    this.held = held;
+  }
 }
 
 export class Sessions {
@@ -25,6 +42,9 @@ export class Sessions {
   readonly #track = new TrackRecord();
   readonly #hosts = new Map<SessionId, SessionHost>();
   readonly #arrivals = new Set<() => void>();
+  readonly #holders = new KnownHolders();
+  /** This router as others know it; `null` until it listens. */
+  #self: Peer | null = null;
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
@@ -35,11 +55,12 @@ export class Sessions {
    * @throws as `BlockStore.get` — the keyring could not be read. */
   async open(lease: LeaseInput): Promise<SessionHost> {
     const keys = await this.#openKeys(lease);
-    // A lease that was lost and came back here: its tasks are open tasks of the new one.
+    // A lease that was lost, or renewed, and came back here: what is under way goes on.
     // Without a pause between the two, or a request that came then would be sent away.
-    this.#hosts.get(lease.sessionId)?.abandon();
-    const host = new SessionHost(lease, keys, { ...this.#deps, track: this.#track });
+    const former = this.#hosts.get(lease.sessionId);
+    const host = new SessionHost(lease, keys, { ...this.#deps, track: this.#track }, former);
     this.#hosts.set(lease.sessionId, host);
+    this.#holders.forget(lease.sessionId);
     for (const arrived of this.#arrivals) arrived();
     this.#deps.log('info', 'session leased', {
       sessionId: lease.sessionId,
@@ -80,7 +101,12 @@ export class Sessions {
     return [...this.#hosts.values()];
   }
 
-  /** A session that this router serves now. */
+  /** Says how other routers know this one. Called when it listens. */
+  listenAs(self: Peer): void {
+    this.#self = self;
+  }
+
+  /** A session that this router serves now, or finishes what it has of it. */
   find(sessionId: SessionId): SessionHost | undefined {
     return this.#hosts.get(sessionId);
   }
@@ -89,23 +115,77 @@ export class Sessions {
    * @throws SESSION_NOT_FOUND — it was never opened.
    * @throws SESSION_NOT_OPEN — it takes no requests in its state.
    * @throws SESSION_BUSY — its policy is being changed.
-   * @throws ROUTER_LEASE_LOST — it is open, and another router holds it. */
+   * @throws HeldElsewhere — it is open, and another router holds it.
+   * @throws ROUTER_LEASE_LOST — it is open, and nobody came to hold it in time. */
   async require(sessionId: SessionId): Promise<SessionHost> {
-    const here = this.#hosts.get(sessionId) ?? (await this.#claim(sessionId));
+    const known = this.#serving(sessionId) === undefined && this.#holders.find(sessionId);
+    if (known) throw new HeldElsewhere(sessionId, known);
+    return await this.#obtain(sessionId, { isPatient: true });
+  }
+
+  /** Finds the session of a request once more, when the router that held it did not answer for it.
+   * @param miss - `moved`: it said that it does not serve it; `gone`: it has died; `away`: it could not
+   *   be reached, which is no proof: a session is taken from it only while it has no task.
+   * @throws as `require` */
+  async retake(
+    { sessionId, held }: HeldElsewhere,
+    miss: 'moved' | 'gone' | 'away',
+  ): Promise<SessionHost> {
+    this.forget(sessionId);
+    if (miss === 'gone') return await this.#obtain(sessionId, { gone: held.number });
+    return await this.#obtain(sessionId, miss === 'away' ? {} : { isPatient: true });
+  }
+
+  /** Lets the holder of a session be looked for anew. */
+  forget(sessionId: SessionId): void {
+    this.#holders.forget(sessionId);
+  }
+
+  async #obtain(sessionId: SessionId, terms: ClaimTerms): Promise<SessionHost> {
+    const here = this.#serving(sessionId) ?? (await this.#claim(sessionId, terms));
     here.touch();
     return here;
   }
 
-  async #claim(sessionId: SessionId): Promise<SessionHost> {
-    const { gateway, taskQueue } = this.#deps;
+  #serving(sessionId: SessionId): SessionHost | undefined {
+    const host = this.#hosts.get(sessionId);
+    return host?.isDraining === true ? undefined : host;
+  }
+
+  async #claim(sessionId: SessionId, first: ClaimTerms): Promise<SessionHost> {
+    const { gateway, taskQueue, routerId, identity } = this.#deps;
     const { state } = await gateway.view(sessionId);
     if (state === 'Changing') throw new EngineError('SESSION_BUSY', { sessionId });
     if (state !== 'Open') throw new EngineError('SESSION_NOT_OPEN', { sessionId, state });
     const arrival = this.#arrival(sessionId);
-    const { holder } = await gateway.claimLease(sessionId, taskQueue);
-    const host = holder === taskQueue ? await arrival : this.#hosts.get(sessionId);
-    if (host === undefined) throw new EngineError('ROUTER_LEASE_LOST', { sessionId });
-    return host;
+    let terms = first;
+    for (const deadline = Date.now() + LEASE_WAIT_MS; Date.now() < deadline;) {
+      const { holder, number } = await gateway.claimLease(sessionId, taskQueue, terms);
+      if (holder === taskQueue) {
+        const host = await arrival;
+        if (host === undefined) break;
+        return host;
+      }
+      const name = await gateway.leaseHolder(sessionId);
+      const host = this.#serving(sessionId);
+      if (host !== undefined) return host;
+      const peer = name === null ? null : parsePeer(name, identity);
+      terms = { isPatient: true };
+      if (peer !== null && peer.routerId !== routerId) {
+        const { url, machine } = peer;
+        // This is where it was: a process before this one.
+        const isGone = url === this.#self?.url && machine === this.#self.machine;
+        if (isGone) terms = { gone: number };
+        else if (!isReachable(peer)) terms = {};
+        else {
+          const held = { peer, number };
+          this.#holders.note(sessionId, held);
+          throw new HeldElsewhere(sessionId, held);
+        }
+      }
+      await delay(LOOK_MS);
+    }
+    throw new EngineError('ROUTER_LEASE_LOST', { sessionId });
   }
 
   #arrival(sessionId: SessionId): Promise<SessionHost | undefined> {
@@ -116,7 +196,7 @@ export class Sessions {
         resolve(host);
       };
       const check = () => {
-        const host = this.#hosts.get(sessionId);
+        const host = this.#serving(sessionId);
         if (host !== undefined) settle(host);
       };
       const timer = setTimeout(() => settle(undefined), LEASE_WAIT_MS);

@@ -15,7 +15,7 @@ export function sseEvent(data: unknown, id?: number, name?: string): string {
 
 /** The event to go on with, after the one that `Last-Event-ID` names. */
 export function resumeFrom(lastEventId: string | undefined): number {
-  return lastEventId !== undefined && /^\d{1,9}$/.test(lastEventId) ? Number(lastEventId) + 1 : 0;
+  return lastEventId !== undefined && /^\d{1,15}$/.test(lastEventId) ? Number(lastEventId) + 1 : 0;
 }
 
 /** Answers with a stream of text parts.

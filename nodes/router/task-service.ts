@@ -2,6 +2,7 @@
  * One task of a session from dispatch to record. Order matters here: miners are asked first, the
  * record follows in parallel, and the last event waits for both.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Channel } from '../../adapters/seal/channel.js';
 import { seedOf } from '../../adapters/seal/task-id.js';
 import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
@@ -30,6 +31,8 @@ import type { TrackRecord } from './track-record.js';
 
 /** On top of a task's own time, for its evidence to reach IPFS. */
 const EVIDENCE_MS = 60_000;
+/** Before it is looked whether another router has finished a task; doubled from look to look. */
+const FIRST_LOOK_MS = 200;
 
 export interface ServiceDeps {
   readonly hub: MinerHub;
@@ -65,6 +68,8 @@ export interface TaskRequest {
   readonly fingerprint: string | null;
   /** Makes the block that is pinned as the request at rest. */
   readonly atRest: () => Promise<Uint8Array>;
+  /** The client has had something of the answer, from here or from elsewhere. */
+  readonly isResumed?: boolean;
   /** Whether a block at rest is the same request, sealed another time; `null` where only the client
    * can tell. */
   readonly isSame: ((block: Uint8Array) => Promise<boolean>) | null;
@@ -146,6 +151,30 @@ export class TaskService {
     });
   }
 
+  /** Waits for a task that another router finishes.
+   * @param forMs - milliseconds, at most.
+   * @returns whether it has ended. */
+  async hasEnded(taskId: TaskId, forMs: number): Promise<boolean> {
+    const { gateway } = this.#deps;
+    const { signal } = this.#lost;
+    for (let waitMs = FIRST_LOOK_MS, leftMs = forMs; leftMs > 0; waitMs *= 2) {
+      const pauseMs = Math.min(waitMs, leftMs);
+      await delay(pauseMs, undefined, { signal });
+      leftMs -= pauseMs;
+      const record = await persist(() => gateway.task(this.#lease.sessionId, taskId), signal);
+      if (record?.outcome != null) return true;
+    }
+    return false;
+  }
+
+  /** Serves a task that has ended, from its record.
+   * @throws as `recall` */
+  async recall(stream: TaskStream, taskId: TaskId): Promise<Conclusion> {
+    const conclusion = await recall(this.#lease.sessionId, taskId, this.#deps, this.#pinning());
+    stream.push(endOf(conclusion, null));
+    return conclusion;
+  }
+
   /** Ends a task as `cancelled` unless something of its answer is out.
    * @returns whether it does; `null` where no such task is under way. */
   cancel(taskId: TaskId): boolean | null {
@@ -200,7 +229,7 @@ export class TaskService {
   async #end(stream: TaskStream, task: RanTask): Promise<Conclusion> {
     const { taskId, bounds, result, recorded, pins } = task;
     const { status, primary } = result;
-    if (recorded.ended !== null) return this.#recall(stream, taskId);
+    if (recorded.ended !== null) return this.recall(stream, taskId);
     if (status === 'abandoned') throw new EngineError('ROUTER_LEASE_LOST', { taskId });
     const evidence = status === 'committed' ? await this.#weigh(task) : null;
     if (evidence === null) {
@@ -345,7 +374,7 @@ export class TaskService {
     const answer = await this.#completions.add(completion);
     // The first recorded end counts: the workflow may have closed the task meanwhile.
     if (answer.outcome !== completion.outcome) {
-      return this.#recall(stream, completion.taskId);
+      return this.recall(stream, completion.taskId);
     }
     const { taskId, outcome, evidenceCid = null } = completion;
     for (const { miner } of evidence?.commitments ?? []) {
@@ -354,12 +383,6 @@ export class TaskService {
     }
     const conclusion = conclude(completion, requestCid, evidence);
     stream.push(endOf(conclusion, streamed));
-    return conclusion;
-  }
-
-  async #recall(stream: TaskStream, taskId: TaskId): Promise<Conclusion> {
-    const conclusion = await recall(this.#lease.sessionId, taskId, this.#deps, this.#pinning());
-    stream.push(endOf(conclusion, null));
     return conclusion;
   }
 

@@ -4,7 +4,7 @@
  */
 import type { TaskStreamEvent } from '../../domain/wire.js';
 
-/** An event with its number in the stream, from 0: the `id` of server-sent events. */
+/** An event with its number in the stream: the `id` of server-sent events. */
 export interface NumberedEvent {
   readonly index: number;
   readonly event: TaskStreamEvent;
@@ -22,7 +22,14 @@ export interface ReadOptions {
 export class TaskStream {
   readonly #events: TaskStreamEvent[] = [];
   readonly #waiting = new Set<() => void>();
+  readonly #first: number;
   #isEnded = false;
+
+  /** @param first - number of the first event. Streams of one task that are not the same, as on two
+   *   routers, have no number in common. */
+  constructor(first = 0) {
+    this.#first = first;
+  }
 
   get isEnded(): boolean {
     return this.#isEnded;
@@ -38,8 +45,11 @@ export class TaskStream {
   /** Yields events as they come, up to the last one; `null` after `idleMs` without any. */
   async *read(options: ReadOptions): AsyncGenerator<NumberedEvent | null> {
     const { idleMs, signal } = options;
-    for (let index = options.from; !signal.aborted;) {
-      const event = this.#events[index];
+    // A number of another stream is of no use here: this one is read from its start.
+    const skipped = options.from - this.#first;
+    const isOfThis = skipped >= 0 && skipped <= this.#events.length;
+    for (let index = isOfThis ? options.from : this.#first; !signal.aborted;) {
+      const event = this.#events[index - this.#first];
       if (event !== undefined) yield { index: index++, event };
       else if (this.#isEnded) return;
       else if (!(await this.#wait(idleMs, signal))) yield null;

@@ -198,6 +198,11 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
   oracles,
   quorum: ms(1, 3),
   sinks: fc.dictionary(name, sink, { maxKeys: 3 }),
+  databases: fc.dictionary(
+    name,
+    fc.record({ url: secret, owners: fc.constantFrom(['key:user'], ['key:a', 'key:b']) }),
+    { maxKeys: 3 },
+  ),
   hosts: fc.dictionary(name, userHost, { maxKeys: 3 }),
 });
 

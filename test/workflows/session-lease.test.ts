@@ -121,7 +121,7 @@ test('session: a router that claims the lease gets it, with all that it needs to
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     const claim = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
-    assert.deepEqual(claim, { holder: 'router:a' });
+    assert.equal(claim.holder, 'router:a');
     const { router, input, end } = await lease(1);
     assert.equal(router, 'a');
     assert.equal(input.workflowId, handle.workflowId);

@@ -18,6 +18,7 @@ export class Gate {
   readonly #whenEmpty = new Set<() => void>();
   #inside = 0;
   #isDraining = false;
+  #isClosed = false;
 
   constructor(limits: GateLimits) {
     this.#limits = limits;
@@ -28,8 +29,14 @@ export class Gate {
     return this.#inside;
   }
 
+  /** Whether the router is being stopped. */
   get isDraining(): boolean {
     return this.#isDraining;
+  }
+
+  /** Whether nobody is let in any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Lets a request in, at once or when another has left.
@@ -37,7 +44,7 @@ export class Gate {
    * @throws ROUTER_BUSY — too many wait already, or none left in time.
    * @throws ROUTER_DRAINING */
   async enter(): Promise<() => void> {
-    if (this.#isDraining) throw new EngineError('ROUTER_DRAINING');
+    if (this.#isClosed) throw new EngineError('ROUTER_DRAINING');
     if (this.#inside >= this.#limits.maxConcurrent) await this.#wait();
     else this.#inside++;
     let isInside = true;
@@ -47,9 +54,15 @@ export class Gate {
     };
   }
 
+  /** Says that the router will be stopped; whoever comes is let in still. */
+  announce(): void {
+    this.#isDraining = true;
+  }
+
   /** Lets nobody in any more; those who wait are sent away, for they have been promised nothing. */
   drain(): void {
     this.#isDraining = true;
+    this.#isClosed = true;
     for (const { refuse } of this.#waiting) refuse(new EngineError('ROUTER_DRAINING'));
   }
 

@@ -71,7 +71,7 @@ export class Guard {
     app.use(async (c, next) => {
       if (UNGATED.has(c.req.path)) return next();
       // Refused before anything is counted: another router will count it.
-      if (this.gate.isDraining) throw new EngineError('ROUTER_DRAINING');
+      if (this.gate.isClosed) throw new EngineError('ROUTER_DRAINING');
       const caller = isPublic(c.req.path) ? anyone(c, this.#deps.config.limits) : this.#know(c);
       setRate(c, await this.#rates.take(caller, 'requests', 1));
       const leave = await this.gate.enter();

@@ -4,7 +4,7 @@ import type { Context } from 'hono';
 import { z } from 'zod';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import { MAX_BLOCK_BYTES } from '../../../adapters/ipfs/block-store.js';
-import { EngineError } from '../../../domain/errors.js';
+import { EngineError, findEngineError } from '../../../domain/errors.js';
 import { parseSessionId } from '../../../domain/ids.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import { POLICY_LIMITS } from '../../../domain/session.js';
@@ -51,8 +51,8 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
     const host = await deps.sessions.require(sessionId);
     const tokens = request.maxPromptTokens + request.maxTokens;
     const ask = { most: tokens, expected: tokens };
-    const task = await deps.guard.spend(c, ask, () => accept(host, request));
     const from = resumeFrom(c.req.header('last-event-id'));
+    const task = await deps.guard.spend(c, ask, () => accept(host, request, from > 0));
     return sseResponse((signal) => events(task, from, signal), {
       'x-cortensor-task': task.taskId,
     });
@@ -123,10 +123,16 @@ async function findServed(
 ): Promise<{ readonly host: SessionHost; readonly task: ServedTask }> {
   const { sessionId, taskId } = readTask(c);
   const record = await records.find(sessionId, taskId, c.req.raw.signal);
-  // Open tasks come with the lease; of ended ones, only those that ended here lately are kept.
-  const isHere = deps.sessions.find(sessionId)?.find(taskId) !== undefined;
-  const host = isHere || record.outcome === null ? await deps.sessions.require(sessionId) : null;
-  const task = host?.find(taskId);
+  const here = deps.sessions.find(sessionId);
+  const known = here?.find(taskId);
+  if (here !== undefined && known !== undefined) return { host: here, task: known };
+  const isEnded = record.outcome !== null;
+  // Open tasks come with the lease; the streams of ended ones are kept, or made of their records.
+  const host = await deps.sessions.require(sessionId).catch((error: unknown) => {
+    if (!isEnded || findEngineError(error)?.code !== 'SESSION_NOT_OPEN') throw error;
+    return null;
+  });
+  const task = host?.find(taskId) ?? (isEnded ? host?.reopen(taskId) : undefined);
   if (host === null || task === undefined) {
     throw new EngineError('TASK_NOT_FOUND', { taskId, reason: 'its stream is not kept any more' });
   }
@@ -145,7 +151,11 @@ function withState(record: TaskRecord, host: SessionHost | undefined): TaskRecor
   return { ...record, state: host?.stateOf(record.taskId) ?? record.state };
 }
 
-async function accept(host: SessionHost, request: SealedTaskRequest): Promise<ServedTask> {
+async function accept(
+  host: SessionHost,
+  request: SealedTaskRequest,
+  isResumed: boolean,
+): Promise<ServedTask> {
   const { sessionId, policy } = host.lease;
   if (request.model !== policy.model) {
     throw new EngineError('MODEL_UNKNOWN', { model: request.model, ofSession: policy.model });
@@ -160,6 +170,7 @@ async function accept(host: SessionHost, request: SealedTaskRequest): Promise<Se
     maxPromptTokens,
     maxTokens,
     frame,
+    isResumed,
     // Sealed twice, a request looks like two: only at level `open` can the router compare.
     fingerprint:
       policy.level === 'open' ? createHash('sha256').update(frame.data).digest('hex') : null,

@@ -13,9 +13,10 @@ import {
   type EngineConfig,
   type RouterLimits,
 } from '../../../domain/config.js';
+import type { ErasureView } from '../../../domain/erasure.js';
 import { EngineError } from '../../../domain/errors.js';
 import type { Address, Cid, SessionId, TaskId } from '../../../domain/ids.js';
-import type { LeaseInput, OpenTask, TaskRecord } from '../../../domain/lease.js';
+import type { ClaimTerms, LeaseInput, OpenTask, TaskRecord } from '../../../domain/lease.js';
 import type { NodeStatus } from '../../../domain/node.js';
 import type { KeyringRef, Keyring } from '../../../domain/sealing.js';
 import {
@@ -33,6 +34,7 @@ import type { GuardStore } from '../../../nodes/router/guard/budget.js';
 import type { Judge } from '../../../nodes/router/judge.js';
 import type { DependencyStatus } from '../../../nodes/router/network/status.js';
 import { startRouter, type RouterDeps, type RunningRouter } from '../../../nodes/router/router.js';
+import { checkAnswer } from './contract.js';
 import { ScriptedMiner, type Script } from './scripted-miner.js';
 
 export const DOMAIN = signingDomain(31_337, '0x00000000000000000000000000000000000000aa');
@@ -82,6 +84,34 @@ const POLICY = parsePolicy({
   taskSeconds: 20,
 });
 
+/** A session as its workflow tells of it. */
+export function viewOf(change: Partial<SessionView> = {}): SessionView {
+  return {
+    sessionId: SESSION,
+    owner: DOMAIN.verifyingContract,
+    state: 'Open',
+    policy: POLICY,
+    policyCid: null,
+    policyNonce: 0,
+    expiresAtMs: 1_900_000_000_000,
+    pricePerTokenWei: '1',
+    miners: [],
+    validators: [],
+    keyring: null,
+    budget: {
+      depositedWei: '1000',
+      reservedWei: '0',
+      chargedWei: '0',
+      refundedWei: '0',
+      freeWei: '1000',
+    },
+    tasks: { accepted: 0, open: 0, ended: 0, settled: 0 },
+    manifestCid: null,
+    failure: null,
+    ...change,
+  };
+}
+
 /** Polls until `condition` holds. */
 export async function until(condition: () => boolean, what: string, ms = 8_000): Promise<void> {
   for (const deadline = Date.now() + ms; !condition(); await delay(5)) {
@@ -111,6 +141,9 @@ export class MemoryBlocks implements BlockStore {
     return bytes;
   }
   async unpin(cid: Cid): Promise<void> {
+    this.blocks.delete(cid);
+  }
+  async remove(cid: Cid): Promise<void> {
     this.blocks.delete(cid);
   }
 }
@@ -182,9 +215,14 @@ export class FakeGateway implements SessionGateway {
     });
   }
   /** Called when a router asks for the lease. */
-  onClaim: (taskQueue: string) => string = (taskQueue) => taskQueue;
-  async claimLease(_sessionId: SessionId, taskQueue: string) {
-    return { holder: this.onClaim(taskQueue) };
+  onClaim: (taskQueue: string, terms: ClaimTerms) => string = (taskQueue) => taskQueue;
+  async claimLease(_sessionId: SessionId, taskQueue: string, terms: ClaimTerms = {}) {
+    return { holder: this.onClaim(taskQueue, terms), number: 1 };
+  }
+  /** Name of the worker that has the lease. */
+  holderName: string | null = null;
+  async leaseHolder() {
+    return this.holderName;
   }
   async setKeyring(sessionId: SessionId, keyring: KeyringRef): Promise<SessionView> {
     this.views.set(sessionId, { ...(await this.view(sessionId)), keyring, state: 'Open' });
@@ -279,6 +317,37 @@ export interface WorldOptions {
   readonly readDependencies?: RouterDeps['readDependencies'];
 }
 
+/** Erasures that are done as soon as they are asked for. */
+function fakeErasures(): RouterDeps['erasures'] {
+  const asked = new Set<SessionId>();
+  const view = async (sessionId: SessionId): Promise<ErasureView> => {
+    if (!asked.has(sessionId)) throw new EngineError('ERASURE_NOT_FOUND', { sessionId });
+    const receipt = {
+      version: 1,
+      kind: 'erasure',
+      chainId: 31_337,
+      sessionId,
+      owner: DOMAIN.verifyingContract,
+      level: 'link',
+      keyrings: ['a-keyring'],
+      tasks: 1,
+      manifestCid: null,
+      sinks: [],
+      erasedAt: '2026-01-01T00:00:00.000Z',
+    } as const;
+    const signature = `0x${'11'.repeat(65)}` as const;
+    const signed = { receipt, signer: receipt.owner, signature, cid: 'a-receipt' };
+    return { sessionId, stage: 'Done', waitingFor: null, signed };
+  };
+  return {
+    view,
+    async start(sessionId) {
+      asked.add(sessionId);
+      return await view(sessionId);
+    },
+  };
+}
+
 export class World {
   readonly router: RunningRouter;
   readonly miners: readonly ScriptedMiner[];
@@ -304,9 +373,10 @@ export class World {
     return miner;
   }
 
-  /** A request to the router, as the test's API key. */
-  ask(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(new URL(path, this.router.url), {
+  /** A request to the router, as the test's API key. Its answer is held against the document. */
+  async ask(path: string, init: RequestInit = {}): Promise<Response> {
+    const url = new URL(path, this.router.url);
+    const response = await fetch(url, {
       ...init,
       headers: {
         authorization: `Bearer ${API_KEY}`,
@@ -315,6 +385,8 @@ export class World {
       },
       signal: init.signal ?? AbortSignal.timeout(15_000),
     });
+    await checkAnswer(init.method ?? 'GET', url.pathname, response);
+    return response;
   }
 
   chat(text: string, more: object = {}, headers: Record<string, string> = {}): Promise<Response> {
@@ -402,6 +474,7 @@ export async function startWorld(
       },
     },
     readDependencies: options.readDependencies ?? (async () => ALL_UP),
+    erasures: fakeErasures(),
     guardStore: options.guardStore ?? memoryGuardStore(),
     log: () => undefined,
     ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
@@ -416,6 +489,7 @@ export async function startWorld(
     keyring: policy.level === 'open' ? null : { recipient, cid: await blocks.put(file) },
     pricePerTokenWei: '1',
     openTasks: options.openTasks ?? [],
+    leaving: [],
   };
   const present = miners.slice(0, miners.length - (options.absent ?? 0));
   await Promise.all(present.map((miner) => miner.connect(router.url)));
