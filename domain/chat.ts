@@ -1,21 +1,59 @@
 /** Requests and results of unknown origin, checked field by field before anything relies on them. */
+import { parseEmbeddingRequest } from './embedding.js';
 import { EngineError } from './errors.js';
-import type { ChatMessage, ChatRequest, ChatResult, StreamEvent, TokenUsage } from './task.js';
+import type {
+  ChatMessage,
+  ChatRequest,
+  ChatResult,
+  InferenceRequest,
+  StreamEvent,
+  TokenUsage,
+} from './task.js';
+import { parseCalls, parseMessageCalls, parseToolFields } from './tools.js';
 
-const ROLES: readonly ChatMessage['role'][] = ['system', 'user', 'assistant'];
-const FINISH_REASONS: readonly ChatResult['finishReason'][] = ['stop', 'length'];
+const ROLES: readonly ChatMessage['role'][] = ['system', 'user', 'assistant', 'tool'];
+const FINISH_REASONS: readonly ChatResult['finishReason'][] = [
+  'stop',
+  'length',
+  'tool-calls',
+  'embedding',
+];
 /** Most tokens that one answer may have. */
 export const MAX_COMPLETION_TOKENS = 4_096;
+const MAX_STOPS = 4;
+const MAX_STOP_CHARS = 64;
 
 /** Around each message and each prompt, a chat template adds tokens of its own. */
 const TEMPLATE_TOKENS_PER_MESSAGE = 16;
 const TEMPLATE_TOKENS = 64;
+/** Around tools and schemas, a template explains what they are for. */
+const INSTRUCTION_TOKENS = 512;
 
 /** The most tokens that a prompt can have: byte-level vocabularies have none below one byte. What a
  * session reserves for, and no more than which is ever billed. */
-export function maxPromptTokensOf({ messages }: Pick<ChatRequest, 'messages'>): number {
+export function maxPromptTokensOf(
+  request: { readonly input: readonly string[] } | Omit<Partial<ChatRequest>, 'model'>,
+): number {
+  if ('input' in request) {
+    return request.input.reduce(
+      (sum, text) => sum + TEMPLATE_TOKENS_PER_MESSAGE + utf8Bytes(text),
+      0,
+    );
+  }
+  const { messages = [], tools, responseFormat } = request;
   const templates = TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * messages.length;
-  return messages.reduce((sum, { content }) => sum + utf8Bytes(content), templates);
+  const extras = [tools, responseFormat].filter((extra) => extra !== undefined);
+  return (
+    messages.reduce((sum, message) => sum + messageBytes(message), templates) +
+    extras.reduce((sum, extra) => sum + INSTRUCTION_TOKENS + utf8Bytes(JSON.stringify(extra)), 0)
+  );
+}
+
+function messageBytes({ content, toolCalls = [], toolCallId = '' }: ChatMessage): number {
+  return toolCalls.reduce(
+    (sum, call) => sum + TEMPLATE_TOKENS_PER_MESSAGE + utf8Bytes(JSON.stringify(call)),
+    utf8Bytes(content) + utf8Bytes(toolCallId),
+  );
 }
 
 /** Counts the bytes of a text's UTF-8. */
@@ -28,11 +66,20 @@ export function utf8Bytes(text: string): number {
   return bytes;
 }
 
+/** Checks a request of either kind.
+ * @throws PROMPT_INVALID — with the field, and what was expected of it. */
+export function parseInferenceRequest(value: unknown): InferenceRequest {
+  const { kind } = record(value, 'request', 'PROMPT_INVALID');
+  if (kind === 'embedding') return parseEmbeddingRequest(value);
+  if (kind !== undefined) throw invalid('kind', 'embedding, or none');
+  return parseChatRequest(value);
+}
+
 /** Checks a request in plain form.
  * @throws PROMPT_INVALID — with the field, and what was expected of it. */
 export function parseChatRequest(value: unknown): ChatRequest {
   const fields = record(value, 'request', 'PROMPT_INVALID');
-  const { model, messages, maxTokens, temperature, topP } = fields;
+  const { model, messages, maxTokens, temperature, topP, stop } = fields;
   if (typeof model !== 'string' || model === '') throw invalid('model', 'the name of a model');
   if (!Array.isArray(messages) || messages.length === 0) {
     throw invalid('messages', 'at least one message');
@@ -43,35 +90,69 @@ export function parseChatRequest(value: unknown): ChatRequest {
     maxTokens: number(maxTokens, 'maxTokens', 1, MAX_COMPLETION_TOKENS, true),
     temperature: number(temperature, 'temperature', 0, 2),
     topP: number(topP, 'topP', 0, 1),
+    ...(stop === undefined ? {} : { stop: parseStop(stop) }),
+    ...parseToolFields(fields),
   };
 }
 
 /** Checks a result in plain form.
  * @throws REQUEST_INVALID — with the field, and what was expected of it. */
 export function parseChatResult(value: unknown): ChatResult {
-  const { model, text, finishReason, usage } = record(value, 'result', 'REQUEST_INVALID');
+  const fields = record(value, 'result', 'REQUEST_INVALID');
+  const { model, text } = fields;
   if (typeof model !== 'string') throw unfit('model', 'the name of a model');
   if (typeof text !== 'string') throw unfit('text', 'a text');
-  return { model, text, finishReason: parseFinishReason(finishReason), usage: parseUsage(usage) };
+  const finishReason = parseFinishReason(fields['finishReason']);
+  const toolCalls = fields['toolCalls'] === undefined ? [] : parseCalls(fields['toolCalls']);
+  if (finishReason === 'tool-calls' && toolCalls.length === 0) {
+    throw unfit('toolCalls', 'at least one call');
+  }
+  const usage = parseUsage(fields['usage']);
+  return { model, text, finishReason, usage, ...(toolCalls.length > 0 ? { toolCalls } : {}) };
 }
 
 /** Checks what was inside a frame of a task's stream.
  * @throws REQUEST_INVALID — with the field, and what was expected of it. */
 export function parseStreamEvent(value: unknown): StreamEvent {
-  const { type, text, finishReason, usage } = record(value, 'event', 'REQUEST_INVALID');
+  const fields = record(value, 'event', 'REQUEST_INVALID');
+  const { type, text, finishReason, usage } = fields;
   if (type === 'delta' && typeof text === 'string') return { type, text };
+  if (type === 'tool-call') {
+    const { index, name, arguments: piece } = fields;
+    const isKnown = Number.isInteger(index) && (name === undefined || typeof name === 'string');
+    if (!isKnown || typeof piece !== 'string') throw unfit('tool-call', "a piece of a tool's call");
+    return {
+      type,
+      index: index as number,
+      ...(name === undefined ? {} : { name }),
+      arguments: piece,
+    };
+  }
   if (type === 'end') {
     return { type, finishReason: parseFinishReason(finishReason), usage: parseUsage(usage) };
   }
-  throw unfit('type', 'delta | end');
+  throw unfit('type', 'delta | tool-call | end');
 }
 
 function parseMessage(value: unknown): ChatMessage {
-  const { role, content } = record(value, 'messages', 'PROMPT_INVALID');
+  const fields = record(value, 'messages', 'PROMPT_INVALID');
+  const { role, content } = fields;
   const known = ROLES.find((r) => r === role);
   if (known === undefined) throw invalid('role', ROLES.join(' | '));
   if (typeof content !== 'string') throw invalid('content', 'a text');
-  return { role: known, content };
+  return { role: known, content, ...parseMessageCalls(known, fields) };
+}
+
+function parseStop(value: unknown): string[] {
+  const isValid =
+    Array.isArray(value) &&
+    value.length >= 1 &&
+    value.length <= MAX_STOPS &&
+    value.every((stop) => typeof stop === 'string' && stop !== '' && stop.length <= MAX_STOP_CHARS);
+  if (!isValid) {
+    throw invalid('stop', `1 to ${MAX_STOPS} texts of 1 to ${MAX_STOP_CHARS} characters`);
+  }
+  return value as string[];
 }
 
 function parseFinishReason(value: unknown): ChatResult['finishReason'] {

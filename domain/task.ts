@@ -26,9 +26,53 @@ export const TASK_OUTCOMES = [
 export type TaskOutcome = (typeof TASK_OUTCOMES)[number];
 
 export interface ChatMessage {
-  readonly role: 'system' | 'user' | 'assistant';
+  /** `tool`: what a called tool gave back. */
+  readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly content: string;
+  /** Calls that an assistant's message made, in their order. */
+  readonly toolCalls?: readonly ToolCall[];
+  /** Of a tool's message: the call that it answers. */
+  readonly toolCallId?: string;
 }
+
+/** A call of a tool, as an answer makes it. Its id is given at the edge (`toolCallId`), so that equal
+ * answers are equal. */
+export interface CalledTool {
+  readonly name: string;
+  /** JSON as the model wrote it, which may be none. */
+  readonly arguments: string;
+}
+
+/** A call of a tool, as a conversation tells of it. */
+export interface ToolCall extends CalledTool {
+  readonly id: string;
+}
+
+/** A tool that an answer may call. */
+export interface Tool {
+  readonly name: string;
+  readonly description?: string;
+  /** JSON schema of its arguments, an object's. */
+  readonly parameters?: JsonSchema;
+  /** The arguments must be of the schema. */
+  readonly strict?: boolean;
+}
+
+/** A JSON schema, as its author wrote it: bounded, but not understood. */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** What form an answer must have. */
+export type ResponseFormat =
+  | { readonly type: 'json-object' }
+  | {
+      readonly type: 'json-schema';
+      readonly name: string;
+      readonly schema: JsonSchema;
+      readonly strict?: boolean;
+    };
+
+/** Whether an answer calls tools: as the model sees fit, not at all, at least one, or the named one. */
+export type ToolChoice = 'auto' | 'none' | 'required' | { readonly name: string };
 
 /** A request in plain form: what a miner runs. Sealed, it travels as `Frame` and rests as age file. */
 export interface ChatRequest {
@@ -39,7 +83,27 @@ export interface ChatRequest {
   /** 0–2; the engine fixes the sampling seed of a task, so that honest miners can be compared. */
   readonly temperature: number;
   readonly topP: number;
+  /** The answer ends before the first of these; 1–4 texts of 1–64 characters. */
+  readonly stop?: readonly string[];
+  readonly tools?: readonly Tool[];
+  /** Absent is `auto`, where there are tools. */
+  readonly toolChoice?: ToolChoice;
+  /** False: at most one call an answer. */
+  readonly parallelToolCalls?: false;
+  /** Absent is text of any form. */
+  readonly responseFormat?: ResponseFormat;
 }
+
+/** A request for vectors of texts, in plain form. It travels and is judged as a chat does. */
+export interface EmbeddingRequest {
+  readonly kind: 'embedding';
+  readonly model: string;
+  /** 1–64 texts. */
+  readonly input: readonly string[];
+}
+
+/** Whatever a task asks a miner for. */
+export type InferenceRequest = ChatRequest | EmbeddingRequest;
 
 export interface TokenUsage {
   readonly promptTokens: number;
@@ -50,18 +114,35 @@ export interface TokenUsage {
 export interface ChatResult {
   readonly model: string;
   readonly text: string;
-  readonly finishReason: 'stop' | 'length';
+  /** `embedding`: the text is vectors (domain/embedding.ts). */
+  readonly finishReason: 'stop' | 'length' | 'tool-calls' | 'embedding';
   readonly usage: TokenUsage;
+  /** Absent where none was called; there where `finishReason` is `tool-calls`. */
+  readonly toolCalls?: readonly CalledTool[];
 }
+
+/** An answer without what it cost. */
+export type AnswerBody = Pick<ChatResult, 'text' | 'finishReason' | 'toolCalls'>;
 
 /** What is inside a frame of a stream, in plain form. */
 export type StreamEvent =
   | { readonly type: 'delta'; readonly text: string }
+  | ToolCallEvent
   | {
       readonly type: 'end';
       readonly finishReason: ChatResult['finishReason'];
       readonly usage: TokenUsage;
     };
+
+/** A piece of a tool's call. Calls begin in their order; pieces of one add up. */
+export interface ToolCallEvent {
+  readonly type: 'tool-call';
+  /** Which call, from 0. */
+  readonly index: number;
+  /** There in a call's first piece, and only there. */
+  readonly name?: string;
+  readonly arguments: string;
+}
 
 /** Signed before any result is revealed (EIP-712 `Precommit`). */
 export interface Precommitment {
@@ -79,8 +160,9 @@ export interface Commitment {
   readonly taskId: TaskId;
   readonly miner: Address;
   /**
-   * Over the canonical JSON of {text, finishReason}: HMAC-SHA256 under the channel key where the
-   * session has one (equality shows, content does not), SHA-256 at level `open`.
+   * Over the canonical JSON of {text, finishReason}, and of toolCalls where there are some: HMAC-SHA256
+   * under the channel key where the session has one (equality shows, content does not), SHA-256 at
+   * level `open`.
    */
   readonly resultHash: Hex;
   /** sha2-256 of the block at `resultCid`, the form the chain stores. */
@@ -147,5 +229,16 @@ export interface TaskEvidence {
   readonly primary: Address;
   readonly precommitments: readonly Precommitment[];
   readonly commitments: readonly Commitment[];
+  /** As the router measured them; nobody judges by these. Absent in evidence of older routers. */
+  readonly times?: readonly AnswerTimes[];
   readonly verdict: Verdict;
+}
+
+/** How long a miner took, in milliseconds from its assignment. */
+export interface AnswerTimes {
+  readonly miner: Address;
+  /** To its precommitment, when the answer was whole. */
+  readonly answeredMs: number;
+  /** To the reveal. */
+  readonly committedMs: number;
 }

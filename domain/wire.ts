@@ -8,6 +8,7 @@
  *   router → reveal ────────────► miner       miner  → commit
  *   router → ended ─────────────► miner       (once the end of a task is recorded)
  */
+import type { ModelFeature } from './features.js';
 import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { Frame, SealingLevel } from './sealing.js';
 import type { Commitment, Precommitment, TaskOutcome } from './task.js';
@@ -23,7 +24,7 @@ export const SILENCE_MS = 5_000;
 export interface AssignedTask {
   readonly sessionId: SessionId;
   readonly taskId: TaskId;
-  /** `ChatRequest` as JSON: sealed in one frame (seq 0, last) of the client's direction. `null` when
+  /** `InferenceRequest` as JSON: sealed in one frame (seq 0, last) of the client's direction. `null` when
    * a router takes a task over: it has the request at rest only. */
   readonly request: Frame | null;
   /** Base64 of the block at `requestCid`, present when `request` is `null`: an age file that the
@@ -49,6 +50,8 @@ export type MinerMessage =
       readonly type: 'hello';
       readonly address: Address;
       readonly models: readonly string[];
+      /** Of each model, what it can do beyond text; nothing where it is not named. */
+      readonly features?: Readonly<Record<string, readonly ModelFeature[]>>;
       readonly capacity: number;
     }
   | { readonly type: 'proof'; readonly signature: Hex }
@@ -97,6 +100,8 @@ export interface SealedTaskRequest {
   readonly model: string;
   readonly maxPromptTokens: number;
   readonly maxTokens: number;
+  /** What its miners must support beyond text (domain/features.ts); the router cannot look. */
+  readonly features?: readonly ModelFeature[];
   /** For the miners, under the channel key. */
   readonly request: Frame;
   /** For rest: an age file to the session's recipient, base64. */

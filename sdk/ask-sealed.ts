@@ -7,6 +7,7 @@ import { toBase64, toUtf8 } from '../adapters/seal/bytes.js';
 import type { Channel, FrameOpener } from '../adapters/seal/channel.js';
 import { recipientOf } from '../adapters/seal/identity.js';
 import { taskIdOf } from '../adapters/seal/task-id.js';
+import { AnswerParts } from '../domain/answer-parts.js';
 import { maxPromptTokensOf, parseChatResult, parseStreamEvent } from '../domain/chat.js';
 import { EngineError, isErrorCode, type ErrorCode } from '../domain/errors.js';
 import { sameAddress, type Address, type TaskId } from '../domain/ids.js';
@@ -151,7 +152,7 @@ class StreamReader {
   readonly #given: GivenText;
   #author: Address | undefined;
   #opener: FrameOpener | undefined;
-  #text = '';
+  #answer = new AnswerParts();
   #end: Pick<ChatResult, 'finishReason' | 'usage'> | undefined;
 
   constructor(channel: Channel, taskId: TaskId, given: GivenText) {
@@ -161,13 +162,13 @@ class StreamReader {
   }
 
   get text(): string {
-    return this.#text;
+    return this.#answer.text;
   }
 
   async start(primary: Address): Promise<void> {
     this.#author = primary;
     this.#opener = await this.#channel.opener(this.#taskId, primary);
-    this.#text = '';
+    this.#answer = new AnswerParts();
     this.#end = undefined;
   }
 
@@ -176,8 +177,12 @@ class StreamReader {
       throw new EngineError('SEAL_BROKEN', { reason: 'a frame of another miner' });
     }
     const event = parseStreamEvent(readJson(await this.#opener.open(frame)));
-    if (event.type === 'end') this.#end = event;
-    else this.#given.extend((this.#text += event.text));
+    if (event.type === 'end') {
+      this.#end = event;
+      return;
+    }
+    this.#answer.take(event);
+    this.#given.extend(this.#answer.text);
   }
 
   /** The streamed answer as a result.
@@ -188,7 +193,8 @@ class StreamReader {
       throw new EngineError('SEAL_BROKEN', { reason: 'the stream was cut short' });
     }
     const { finishReason, usage } = this.#end;
-    return { model, text: this.#text, finishReason, usage };
+    const { text, callsField } = this.#answer;
+    return { model, text, finishReason, usage, ...callsField };
   }
 }
 

@@ -1,4 +1,5 @@
 /** The port that miners run a model behind. */
+import type { ModelFeature } from '../../domain/features.js';
 import type { ChatRequest, StreamEvent } from '../../domain/task.js';
 
 export interface GenerateOptions {
@@ -11,11 +12,29 @@ export interface GenerateOptions {
 export interface InferenceBackend {
   /** Name of the model that every request is answered by; a request's own `model` is not read. */
   readonly model: string;
-  /** Answers a request: any number of `delta` events whose texts add up to the answer, then exactly
-   * one `end`. Leaving the loop early ends the generation.
+  /** What requests may ask for beyond text; those that ask for more are not given to it. */
+  readonly features: readonly ModelFeature[];
+  /** Answers a request: any number of `delta` and `tool-call` events that add up to the answer, then
+   * exactly one `end`. Leaving the loop early ends the generation.
    * @throws BACKEND_FAILED — the model did not answer, or not all of it.
+   * @throws FEATURE_UNSUPPORTED — a schema that this backend cannot hold an answer to.
    * @throws PROMPT_TOO_LARGE — the prompt leaves no room for an answer. */
   generate(request: ChatRequest, options: GenerateOptions): AsyncIterable<StreamEvent>;
   /** Frees the model. Generations under way end with BACKEND_FAILED. */
+  close(): Promise<void>;
+}
+
+/** The port that miners give vectors through. */
+export interface EmbeddingBackend {
+  /** Name of the model that all vectors are of. */
+  readonly model: string;
+  /** Embeds texts, one unit vector each, all of one length, in their order. Of a text that is longer
+   * than the model reads, the beginning counts.
+   * @returns the vectors, and how many tokens were read.
+   * @throws BACKEND_FAILED — the model did not answer, or not all of it. */
+  embed(
+    texts: readonly string[],
+    options: { readonly signal: AbortSignal },
+  ): Promise<{ readonly vectors: readonly Float32Array[]; readonly promptTokens: number }>;
   close(): Promise<void>;
 }

@@ -15,6 +15,7 @@ import {
   type Token,
 } from 'node-llama-cpp';
 import { EngineError } from '../../domain/errors.js';
+import type { ModelFeature } from '../../domain/features.js';
 import type { ChatMessage, ChatRequest, StreamEvent } from '../../domain/task.js';
 import type { GenerateOptions, InferenceBackend } from './backend.js';
 import { TokenText } from './token-text.js';
@@ -64,6 +65,7 @@ export async function openEmbeddedModel(options: {
 
 class EmbeddedModel implements InferenceBackend {
   readonly model: string;
+  readonly features: readonly ModelFeature[] = [];
   readonly #llama: LlamaModel;
   readonly #contextTokens: number;
   readonly #sequence: LlamaContextSequence;
@@ -177,5 +179,7 @@ function toHistoryItem(message: ChatMessage): ChatHistoryItem {
       return { type: 'user', text: message.content };
     case 'assistant':
       return { type: 'model', response: [message.content] };
+    case 'tool':
+      return { type: 'user', text: message.content };
   }
 }

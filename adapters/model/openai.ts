@@ -3,8 +3,17 @@
  * @see https://platform.openai.com/docs/api-reference/chat-streaming
  */
 import { createParser } from 'eventsource-parser';
+import type { AnswerPiece } from '../../domain/answer-parts.js';
 import { EngineError } from '../../domain/errors.js';
-import type { ChatRequest, ChatResult, StreamEvent, TokenUsage } from '../../domain/task.js';
+import { MODEL_FEATURES } from '../../domain/features.js';
+import type {
+  ChatMessage,
+  ChatRequest,
+  ChatResult,
+  StreamEvent,
+  TokenUsage,
+} from '../../domain/task.js';
+import { isName } from '../../domain/tools.js';
 import type { GenerateOptions, InferenceBackend } from './backend.js';
 
 /** Longest silence of a server, in milliseconds, before its first byte and between two. */
@@ -68,6 +77,7 @@ export function openOpenAiBackend(options: {
 
   return {
     model,
+    features: MODEL_FEATURES,
     generate,
     async close() {
       closing.abort(failed('closed'));
@@ -86,7 +96,9 @@ class Answer {
       if (error.type === 'max-buffer-size-exceeded') throw this.#failed('event too long');
     },
   });
-  #deltas: StreamEvent[] = [];
+  #pieces: AnswerPiece[] = [];
+  /** Names of the calls that have begun. */
+  readonly #calls: string[] = [];
   #finishReason: ChatResult['finishReason'] | undefined;
   #usage: TokenUsage | undefined;
   isDone = false;
@@ -95,11 +107,11 @@ class Answer {
     this.#failed = failed;
   }
 
-  /** Takes bytes as they arrive, and gives the text that they complete. */
-  feed(bytes: Uint8Array): StreamEvent[] {
-    this.#deltas = [];
+  /** Takes bytes as they arrive, and gives the pieces that they complete. */
+  feed(bytes: Uint8Array): AnswerPiece[] {
+    this.#pieces = [];
     this.#parser.feed(this.#decoder.decode(bytes, { stream: true }));
-    return this.#deltas;
+    return this.#pieces;
   }
 
   /** The last event.
@@ -108,7 +120,11 @@ class Answer {
   end(): StreamEvent {
     if (this.#finishReason === undefined) throw this.#failed('the stream broke off');
     if (this.#usage === undefined) throw this.#failed('no usage in the stream');
-    return { type: 'end', finishReason: this.#finishReason, usage: this.#usage };
+    // Some servers end an answer by `stop` when the call was demanded.
+    const isCall = this.#calls.length > 0 && this.#finishReason === 'stop';
+    const finishReason = isCall ? 'tool-calls' : this.#finishReason;
+    if (finishReason === 'tool-calls' && this.#calls.length === 0) throw this.#failed('no calls');
+    return { type: 'end', finishReason, usage: this.#usage };
   }
 
   #take(data: string): void {
@@ -120,15 +136,36 @@ class Answer {
     if (chunk.error !== undefined) throw this.#failed('an error in the stream');
     const choice = chunk.choices?.[0];
     const text = choice?.delta?.content;
-    if (typeof text === 'string' && text !== '') this.#deltas.push({ type: 'delta', text });
+    if (typeof text === 'string' && text !== '') this.#pieces.push({ type: 'delta', text });
+    for (const call of choice?.delta?.tool_calls ?? []) this.#takeCall(call);
     const finish = choice?.finish_reason;
     if (finish === 'stop' || finish === 'length') this.#finishReason = finish;
-    else if (finish) throw this.#failed('neither stop nor length');
+    else if (finish === 'tool_calls') this.#finishReason = 'tool-calls';
+    else if (finish) throw this.#failed('neither stop, length nor tool_calls');
     const promptTokens = chunk.usage?.prompt_tokens;
     const completionTokens = chunk.usage?.completion_tokens;
     if (isCount(promptTokens) && isCount(completionTokens)) {
       this.#usage = { promptTokens, completionTokens };
     }
+  }
+
+  /** Takes a piece of a call. Ids are the server's own, and no two servers' are alike: left out. */
+  #takeCall({ index = 0, function: called }: CallChunk): void {
+    const written = called?.arguments ?? '';
+    const name = called?.name ?? '';
+    const isKnown = this.#calls[index as number] !== undefined;
+    const isNext = index === this.#calls.length && isName(name);
+    if (typeof written !== 'string' || (!isKnown && !isNext)) {
+      throw this.#failed('calls out of their order');
+    }
+    if (!isKnown) this.#calls.push(name as string);
+    const opening = isKnown ? {} : { name: name as string };
+    this.#pieces.push({
+      type: 'tool-call',
+      index: index as number,
+      ...opening,
+      arguments: written,
+    });
   }
 
   #parse(data: string): Chunk {
@@ -146,7 +183,10 @@ class Answer {
 /** The parts of a `chat.completion.chunk` that are read; none is taken for granted. */
 interface Chunk {
   readonly choices?: readonly {
-    readonly delta?: { readonly content?: unknown };
+    readonly delta?: {
+      readonly content?: unknown;
+      readonly tool_calls?: readonly CallChunk[] | null;
+    };
     readonly finish_reason?: unknown;
   }[];
   readonly usage?: {
@@ -156,19 +196,51 @@ interface Chunk {
   readonly error?: unknown;
 }
 
+interface CallChunk {
+  readonly index?: unknown;
+  readonly function?: { readonly name?: unknown; readonly arguments?: unknown };
+}
+
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function toBody(model: string, request: ChatRequest, seed: number): unknown {
+  const { stop, tools, toolChoice, parallelToolCalls } = request;
   return {
     model,
-    messages: request.messages,
+    messages: request.messages.map(toMessage),
     max_tokens: request.maxTokens,
     temperature: request.temperature,
     top_p: request.topP,
     seed,
     stream: true,
     stream_options: { include_usage: true },
+    stop,
+    tools: tools?.map((tool) => ({ type: 'function', function: tool })),
+    tool_choice: typeof toolChoice === 'object' ? named(toolChoice.name) : toolChoice,
+    parallel_tool_calls: parallelToolCalls,
+    response_format: formatOf(request),
   };
+}
+
+function toMessage({ role, content, toolCalls, toolCallId }: ChatMessage): unknown {
+  const calls = toolCalls?.map(({ id, name, arguments: written }) => ({
+    id,
+    type: 'function',
+    function: { name, arguments: written },
+  }));
+  return { role, content, tool_calls: calls, tool_call_id: toolCallId };
+}
+
+function named(name: string): unknown {
+  return { type: 'function', function: { name } };
+}
+
+function formatOf({ responseFormat }: ChatRequest): unknown {
+  if (responseFormat?.type !== 'json-schema') {
+    return responseFormat === undefined ? undefined : { type: 'json_object' };
+  }
+  const { name, schema, strict } = responseFormat;
+  return { type: 'json_schema', json_schema: { name, schema, strict } };
 }

@@ -76,8 +76,9 @@ export async function openChannel(grant: {
     async opener(taskId, author) {
       return new Opener(keys, contextOf(sessionId, taskId, author));
     },
-    async resultHash({ finishReason, text }) {
-      const message = encodeJson({ finishReason, text }) as Bytes;
+    async resultHash({ finishReason, text, toolCalls = [] }) {
+      const calls = toolCalls.length > 0 ? { toolCalls } : {};
+      const message = encodeJson({ finishReason, text, ...calls }) as Bytes;
       if (keys === null) {
         return toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', message)));
       }

@@ -43,6 +43,7 @@ export function parseBehaviour(name: string): Behaviour {
 export function withBehaviour(backend: InferenceBackend, behaviour: Behaviour): InferenceBackend {
   return {
     model: backend.model,
+    features: backend.features,
     generate: WRAPPERS[behaviour](backend),
     close: () => backend.close(),
   };

@@ -19,7 +19,10 @@ import type { DeskDeps, TaskDesk } from './task-desk.js';
 /** From the first packet to the welcome. */
 const HANDSHAKE_MS = 10_000;
 
-export interface ConnectionDeps extends Pick<DeskDeps, 'wallet' | 'domain' | 'backend'> {
+export interface ConnectionDeps extends Pick<
+  DeskDeps,
+  'wallet' | 'domain' | 'backend' | 'embedding'
+> {
   /** `ws:`, `wss:`, `http:` or `https:`. */
   readonly routerUrl: string;
   readonly concurrency: number;
@@ -70,9 +73,11 @@ class Connection {
     this.#handshake = setTimeout(() => this.#fail('ROUTER_LEASE_LOST'), HANDSHAKE_MS);
     signal.addEventListener('abort', close, { once: true });
     socket.on('open', () => {
-      const { wallet, backend, concurrency: capacity } = deps;
+      const { wallet, backend, embedding, concurrency: capacity } = deps;
       const address = wallet.address as Address;
-      this.#send({ type: 'hello', address, models: [backend.model], capacity });
+      const models = [backend.model, ...(embedding === undefined ? [] : [embedding.model])];
+      const features = { [backend.model]: backend.features };
+      this.#send({ type: 'hello', address, models, features, capacity });
     });
     socket.on('message', (data: Buffer, isBinary) => this.#receive(data, isBinary));
     socket.on('pong', () => (this.#heardAt = performance.now()));

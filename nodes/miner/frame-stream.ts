@@ -6,6 +6,7 @@
 import type { FrameSealer } from '../../adapters/seal/channel.js';
 import { toUtf8 } from '../../adapters/seal/bytes.js';
 import type { Frame } from '../../domain/sealing.js';
+import type { AnswerPiece } from '../../domain/answer-parts.js';
 import type { StreamEvent } from '../../domain/task.js';
 
 /** Milliseconds between frames: deltas within them share one. */
@@ -14,7 +15,7 @@ const FRAME_INTERVAL_MS = 10;
 export class FrameStream {
   readonly #sealer: FrameSealer;
   readonly #send: (frame: Frame) => void;
-  #held = '';
+  #held: AnswerPiece[] = [];
   #sentAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #tail: Promise<void> = Promise.resolve();
@@ -24,9 +25,12 @@ export class FrameStream {
     this.#send = send;
   }
 
-  /** Adds text to the stream. */
-  delta(text: string): void {
-    this.#held += text;
+  /** Adds a piece of the answer to the stream. */
+  add(piece: AnswerPiece): void {
+    const last = this.#held.at(-1);
+    const joined = last === undefined ? null : join(last, piece);
+    if (joined === null) this.#held.push(piece);
+    else this.#held[this.#held.length - 1] = joined;
     if (this.#timer !== undefined) return;
     const waitMs = this.#sentAt + FRAME_INTERVAL_MS - performance.now();
     if (waitMs <= 0) this.#flush();
@@ -43,15 +47,15 @@ export class FrameStream {
   /** Gives the stream up: nothing more is sent, and its reader sees it cut short. */
   drop(): void {
     clearTimeout(this.#timer);
-    this.#held = '';
+    this.#held = [];
   }
 
   #flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#held === '') return;
-    this.#push({ type: 'delta', text: this.#held }, false);
-    this.#held = '';
+    if (this.#held.length === 0) return;
+    for (const piece of this.#held) this.#push(piece, false);
+    this.#held = [];
     this.#sentAt = performance.now();
   }
 
@@ -61,4 +65,14 @@ export class FrameStream {
     // Whoever ends the stream hears of a failure; a stream that is dropped has no one to tell.
     this.#tail.catch(() => undefined);
   }
+}
+
+/** @returns two pieces as one; `null` where the second begins something else. */
+function join(last: AnswerPiece, next: AnswerPiece): AnswerPiece | null {
+  if (last.type === 'delta') {
+    return next.type === 'delta' ? { type: 'delta', text: last.text + next.text } : null;
+  }
+  const isSameCall = next.type === 'tool-call' && next.index === last.index;
+  if (!isSameCall || next.name !== undefined) return null;
+  return { ...last, arguments: last.arguments + next.arguments };
 }

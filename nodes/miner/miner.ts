@@ -8,7 +8,9 @@ import { serveConnection, type ConnectionDeps, type ConnectionEnd } from './conn
 import { TaskDesk, type DeskDeps } from './task-desk.js';
 
 export interface MinerDeps
-  extends DeskDeps, Pick<ConnectionDeps, 'routerUrl' | 'wallet' | 'domain' | 'backend'> {
+  extends
+    DeskDeps,
+    Pick<ConnectionDeps, 'routerUrl' | 'wallet' | 'domain' | 'backend' | 'embedding'> {
   /** Waits between attempts; only tests give their own. */
   readonly waits?: ReconnectWaits;
 }

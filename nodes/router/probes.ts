@@ -108,8 +108,11 @@ async function probeAnswer(
 ): Promise<ProbeAnswer | null> {
   const { precommitment, commitment, elapsedMs } = answer;
   const result = parseChatResult(answer.result);
-  if (result === null || (await channel.resultHash(result)) !== commitment.resultHash) return null;
-  const miner: Address = answer.miner;
+  if (result === null) return null;
   const { text, finishReason } = result;
+  // No probe asks for anything but text, and evidence has room for nothing else.
+  if (finishReason !== 'stop' && finishReason !== 'length') return null;
+  if ((await channel.resultHash({ text, finishReason })) !== commitment.resultHash) return null;
+  const miner: Address = answer.miner;
   return { miner, probeId: probe.id, precommitment, commitment, text, finishReason, elapsedMs };
 }

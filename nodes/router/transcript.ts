@@ -6,9 +6,17 @@
 import { openAtRest } from '../../adapters/seal/at-rest.js';
 import type { Channel, FrameOpener } from '../../adapters/seal/channel.js';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
+import { AnswerParts, type AnswerPiece } from '../../domain/answer-parts.js';
 import { EngineError, findEngineError, isErrorCode, type ErrorCode } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
-import type { ChatResult, Commitment, TaskOutcome, TokenUsage } from '../../domain/task.js';
+import type {
+  AnswerBody,
+  CalledTool,
+  ChatResult,
+  Commitment,
+  TaskOutcome,
+  TokenUsage,
+} from '../../domain/task.js';
 import { parseChatResult, parseStreamEvent } from './chat-result.js';
 import type { ServedTask } from './session-host.js';
 import { KEEP_ALIVE_MS } from './sse.js';
@@ -19,6 +27,14 @@ const RESULT_MS = 30_000;
 export type TranscriptEvent =
   | { readonly index: number; readonly type: 'start' }
   | { readonly index: number; readonly type: 'delta'; readonly text: string }
+  | {
+      readonly index: number;
+      readonly type: 'tool-call';
+      /** Which call, from 0; its first piece has the name. */
+      readonly call: number;
+      readonly name?: string;
+      readonly arguments: string;
+    }
   | {
       readonly index: number;
       readonly type: 'end';
@@ -38,8 +54,6 @@ export interface TranscriptInput {
   readonly signal: AbortSignal;
 }
 
-type Answer = Pick<ChatResult, 'text' | 'finishReason'>;
-
 /** Yields text as it comes; `null` as a sign of life.
  * @throws MINER_FAILED — the agreed answer is not the one that was given out; asked again with its
  *   idempotency key, the task answers with the agreed one.
@@ -48,7 +62,7 @@ export async function* readTranscript(
   input: TranscriptInput,
 ): AsyncGenerator<TranscriptEvent | null> {
   const { task, channel, isLive, signal } = input;
-  const given = new GivenText();
+  const given = new GivenAnswer();
   let stream: AuthorStream | null = null;
   for await (const next of task.stream.read({ from: 0, idleMs: KEEP_ALIVE_MS, signal })) {
     if (next === null) {
@@ -61,33 +75,38 @@ export async function* readTranscript(
       const opener = await channel.opener(task.taskId, event.primary);
       stream = new AuthorStream(event.primary, opener);
     } else if (event.type === 'frame') {
-      const delta = await stream?.read(event.frame);
-      const fresh = isLive && delta ? given.extend(stream?.text ?? '', delta) : '';
-      if (fresh !== '') yield { index, type: 'delta', text: fresh };
+      const piece = (await stream?.read(event.frame)) ?? null;
+      if (!isLive || stream === null || piece === null) continue;
+      for (const fresh of given.extend(stream.answer, piece)) yield eventOf(index, fresh);
     } else if (event.type === 'error') {
       throw new EngineError(isErrorCode(event.code) ? event.code : 'INTERNAL');
     } else {
       const { outcome, agreed, usage } = await task.conclusion;
       if (outcome !== 'completed' || agreed === null) throw errorOf(outcome);
       const answer = await agreedAnswer(stream, agreed, input);
-      const rest = given.complete(answer.text);
+      const rest = given.complete(answer);
       if (rest === null) {
         throw new EngineError('MINER_FAILED', {
           taskId: task.taskId,
           reason: 'another answer was agreed on; ask again with the same Idempotency-Key',
         });
       }
-      if (rest !== '') yield { index, type: 'delta', text: rest };
+      for (const piece of rest) yield eventOf(index, piece);
       yield { index, type: 'end', finishReason: answer.finishReason, usage };
     }
   }
 }
 
+function eventOf(index: number, piece: AnswerPiece): TranscriptEvent {
+  if (piece.type === 'delta') return { ...piece, index };
+  return { ...piece, index, call: piece.index };
+}
+
 /** One author's stream, opened frame by frame. */
 class AuthorStream {
   readonly author: Address;
+  readonly answer = new AnswerParts();
   readonly #opener: FrameOpener;
-  text = '';
   finishReason: ChatResult['finishReason'] | null = null;
   #isBroken = false;
 
@@ -96,35 +115,50 @@ class AuthorStream {
     this.#opener = opener;
   }
 
-  /** @returns the text that came with the frame. A broken stream is silent from there on: the
+  /** @returns the piece that came with the frame. A broken stream is silent from there on: the
    *   agreed answer takes its place. */
-  async read(frame: Parameters<FrameOpener['open']>[0]): Promise<string> {
-    if (this.#isBroken) return '';
+  async read(frame: Parameters<FrameOpener['open']>[0]): Promise<AnswerPiece | null> {
+    if (this.#isBroken) return null;
     try {
       const event = parseStreamEvent(await this.#opener.open(frame));
-      if (event.type === 'delta') {
-        this.text += event.text;
-        return event.text;
+      if (event.type !== 'end') {
+        this.answer.take(event);
+        return event;
       }
       this.finishReason = event.finishReason;
     } catch (error) {
       if (findEngineError(error) === undefined) throw error;
       this.#isBroken = true;
     }
-    return '';
+    return null;
   }
 }
 
-/** The text that a client has, which only ever grows. */
-class GivenText {
+/** What a client has of an answer, which only ever grows. */
+class GivenAnswer {
   #text = '';
   /** True while the author's text before its last delta was all that was given. */
   #isInStep = true;
+  readonly #calls: CalledTool[] = [];
 
-  /** Takes an author's text so far.
-   * @param delta - its end, new since the last call.
-   * @returns what the client does not have yet; nothing where the texts differ. */
-  extend(text: string, delta: string): string {
+  /** Takes an author's answer so far.
+   * @param piece - its end, new since the last call.
+   * @returns what the client does not have yet; nothing where the answers differ. */
+  extend({ text, calls }: AnswerParts, piece: AnswerPiece): AnswerPiece[] {
+    if (piece.type === 'tool-call') return this.#extendCalls(calls) ?? [];
+    const fresh = this.#extendText(text, piece.text);
+    return fresh === '' ? [] : [{ type: 'delta', text: fresh }];
+  }
+
+  /** @returns what is missing of the answer; `null` when another one was given. */
+  complete({ text, toolCalls = [] }: AnswerBody): AnswerPiece[] | null {
+    const missing = text.startsWith(this.#text) ? text.slice(this.#text.length) : null;
+    const calls = this.#extendCalls(toolCalls);
+    if (missing === null || calls === null || this.#calls.length > toolCalls.length) return null;
+    return missing === '' ? calls : [{ type: 'delta', text: missing }, ...calls];
+  }
+
+  #extendText(text: string, delta: string): string {
     if (this.#isInStep && this.#text.length + delta.length === text.length) {
       this.#text = text;
       return delta;
@@ -137,9 +171,23 @@ class GivenText {
     return fresh;
   }
 
-  /** @returns what is missing of the answer; `null` when another text was given. */
-  complete(answer: string): string | null {
-    return answer.startsWith(this.#text) ? answer.slice(this.#text.length) : null;
+  /** @returns `null` where a call is another one than was given. */
+  #extendCalls(calls: readonly CalledTool[]): AnswerPiece[] | null {
+    const pieces: AnswerPiece[] = [];
+    for (const [index, { name, arguments: written }] of calls.entries()) {
+      const given = this.#calls[index];
+      const isSame =
+        given === undefined || (given.name === name && written.startsWith(given.arguments));
+      if (!isSame) return null;
+      const missing = written.slice(given?.arguments.length ?? 0);
+      if (given !== undefined && missing === '') continue;
+      const opening = given === undefined ? { name } : {};
+      pieces.push({ type: 'tool-call', index, ...opening, arguments: missing });
+    }
+    // Another author that is not as far yet takes nothing back.
+    if (calls.length < this.#calls.length) return [];
+    this.#calls.splice(0, this.#calls.length, ...calls.map((call) => ({ ...call })));
+    return pieces;
   }
 }
 
@@ -149,13 +197,12 @@ async function agreedAnswer(
   stream: AuthorStream | null,
   agreed: Commitment,
   input: TranscriptInput,
-): Promise<Answer> {
+): Promise<AnswerBody> {
   const { channel, identity, blockStore } = input;
   if (stream?.finishReason != null && stream.author === agreed.miner) {
-    const { text, finishReason } = stream;
-    if ((await channel.resultHash({ text, finishReason })) === agreed.resultHash) {
-      return { text, finishReason };
-    }
+    const { answer, finishReason } = stream;
+    const body = { text: answer.text, finishReason, ...answer.callsField };
+    if ((await channel.resultHash(body)) === agreed.resultHash) return body;
   }
   const signal = AbortSignal.timeout(RESULT_MS);
   const block = await blockStore.get(agreed.resultCid, { signal });

@@ -1,0 +1,26 @@
+/** What a backend can be asked for beyond text: declared by miners, required by requests. */
+import type { InferenceRequest } from './task.js';
+
+/** `tools`: calls as the model sees fit; `tool-choice`: a call that the request demands. */
+export const MODEL_FEATURES = [
+  'stop',
+  'json-object',
+  'json-schema',
+  'tools',
+  'tool-choice',
+] as const;
+export type ModelFeature = (typeof MODEL_FEATURES)[number];
+
+/** What a miner must support to answer a request; empty for text as ever. Vectors are no feature:
+ * who serves a model of that kind gives them. */
+export function featuresOf(request: InferenceRequest): readonly ModelFeature[] {
+  if ('kind' in request) return [];
+  const { stop, responseFormat, tools, toolChoice } = request;
+  const features: ModelFeature[] = [];
+  if (stop !== undefined) features.push('stop');
+  if (responseFormat !== undefined) features.push(responseFormat.type);
+  if (tools !== undefined && toolChoice !== 'none') {
+    features.push(toolChoice === undefined || toolChoice === 'auto' ? 'tools' : 'tool-choice');
+  }
+  return features;
+}
