@@ -6,7 +6,7 @@ import { signMessage } from '../../../adapters/chain/sign.js';
 import { policyHashOf } from '../../../adapters/seal/session-id.js';
 import type { SigningDomain } from '../../../domain/attestation.js';
 import type { Address, Hex } from '../../../domain/ids.js';
-import { parsePolicy, type SessionView } from '../../../domain/session.js';
+import { parsePolicy } from '../../../domain/session.js';
 import {
   DOMAINS,
   FakeGateway,
@@ -15,6 +15,7 @@ import {
   SESSION,
   startWorld,
   until,
+  viewOf,
   type World,
 } from './support.js';
 
@@ -22,7 +23,7 @@ const OWNER = new Wallet(`0x${'01'.repeat(32)}`);
 const PAYER = new Wallet(`0x${'02'.repeat(32)}`);
 const REFERENCE: Hex = `0x${'77'.repeat(32)}`;
 const LATER = 2_000_000_000;
-const VIEW = { sessionId: SESSION, owner: OWNER.address, state: 'Open' } as SessionView;
+const VIEW = viewOf({ owner: OWNER.address as Address });
 
 /** Notes what would be started. */
 class NotingGateway extends FakeGateway {

@@ -5,7 +5,6 @@ import fc from 'fast-check';
 import { SiweMessage } from 'siwe';
 import { UNRESTRICTED, type ApiKeyConfig } from '../../../domain/config.js';
 import type { Address } from '../../../domain/ids.js';
-import type { SessionView } from '../../../domain/session.js';
 import { scopeOf } from '../../../nodes/router/guard/caller.js';
 import { Gate } from '../../../nodes/router/guard/gate.js';
 import {
@@ -16,6 +15,7 @@ import {
   sha256,
   startWorld,
   until,
+  viewOf,
   type World,
   type WorldOptions,
 } from './support.js';
@@ -49,7 +49,7 @@ test('a key does what its scopes say, and nothing else', async (t) => {
       key('watcher', { scopes: ['network:read'] }),
     ],
   });
-  world.gateway.views.set(SESSION, { state: 'Open' } as SessionView);
+  world.gateway.views.set(SESSION, viewOf());
   const session = `/api/v1/sessions/${SESSION}`;
   const ask = (path: string, name: string, method = 'GET') =>
     world.ask(path, { method, headers: as(name) });
@@ -277,7 +277,7 @@ test('a wallet signs in, and uses the sessions that it owns and no other', async
   assert.ok(host);
   const owner = wallet.address as Address;
   await world.router.sessions.open({ ...world.lease, owner });
-  world.gateway.views.set('4712', { owner: world.lease.owner, state: 'Open' } as SessionView);
+  world.gateway.views.set('4712', viewOf({ owner: world.lease.owner }));
   const answer = await signIn(world, wallet);
   assert.equal(answer.status, 200);
   const { token, address } = (await answer.json()) as { token: string; address: string };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EngineError } from '../../../domain/errors.js';
 import type { SessionView } from '../../../domain/session.js';
-import { SESSION, startWorld, type World } from './support.js';
+import { SESSION, startWorld, viewOf, type World } from './support.js';
 
 async function refusal(response: Promise<Response>): Promise<[number, string]> {
   const answer = await response;
@@ -125,8 +125,7 @@ test('a session that is not held here is claimed, and its state is told apart', 
   assert.ok(host);
   await world.router.sessions.release(host, 0);
   assert.deepEqual(await refusal(world.chat('hi')), [404, 'SESSION_NOT_FOUND']);
-  const view = (state: SessionView['state']) =>
-    world.gateway.views.set(SESSION, { state } as SessionView);
+  const view = (state: SessionView['state']) => world.gateway.views.set(SESSION, viewOf({ state }));
   view('Closing');
   assert.deepEqual(await refusal(world.chat('hi')), [409, 'SESSION_NOT_OPEN']);
   view('Open');

@@ -12,7 +12,7 @@ import type { Address, Hex } from '../../../domain/ids.js';
 import { parsePolicy, type SessionView } from '../../../domain/session.js';
 import type { ChatResult, StreamEvent } from '../../../domain/task.js';
 import type { SealedTaskRequest, TaskStreamEvent } from '../../../domain/wire.js';
-import { DOMAINS, NETWORK, readSse, SESSION, startWorld, type World } from './support.js';
+import { DOMAINS, NETWORK, readSse, SESSION, startWorld, viewOf, type World } from './support.js';
 
 const REQUEST = {
   model: 'tiny',
@@ -184,7 +184,7 @@ test('a session is opened by its owner only, once its request is sound', async (
 test('a keyring is stored and handed to the session', async (t) => {
   const world = await startWorld([{}]);
   t.after(() => world.close());
-  world.gateway.views.set(SESSION, { state: 'AwaitingKeyring' } as SessionView);
+  world.gateway.views.set(SESSION, viewOf({ state: 'AwaitingKeyring' }));
   const keyring = Buffer.from('an age file').toString('base64');
   const put = (body: object) =>
     world.ask(`/api/v1/sessions/${SESSION}/keyring`, { method: 'PUT', body: JSON.stringify(body) });

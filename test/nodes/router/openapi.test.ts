@@ -6,10 +6,9 @@ import fc from 'fast-check';
 import { PROJECT_FOLDER } from '../../../cli/project.js';
 import { API_SCOPES } from '../../../domain/config.js';
 import { ERRORS, isErrorCode } from '../../../domain/errors.js';
-import type { SessionView } from '../../../domain/session.js';
 import { operationsOf, type Operation } from '../../../nodes/router/openapi/operations.js';
 import { valueOf, wrongValueOf, type JsonSchema } from './schema-values.js';
-import { SESSION, startWorld, type World } from './support.js';
+import { SESSION, startWorld, viewOf, type World } from './support.js';
 
 interface Document {
   readonly openapi: string;
@@ -105,7 +104,7 @@ test('no body and no path makes a route fail in a way that is not its own, or ha
   const world = await startWorld([{}]);
   t.after(() => world.close());
   const { owner } = world.lease;
-  world.gateway.views.set(SESSION, { state: 'Open', owner, sessionId: SESSION } as SessionView);
+  world.gateway.views.set(SESSION, viewOf({ owner }));
   const { paths } = await documentOf(world);
   for (const operation of operationsOf({ maxBodyBytes: 64 * 1024 })) {
     const path = operation.path.replaceAll(/:(\w+)/g, '{$1}');

@@ -315,6 +315,7 @@ export interface WorldOptions {
   readonly signIn?: Partial<EngineConfig['router']['signIn']>;
   readonly chainReader?: RouterDeps['chainReader'];
   readonly readDependencies?: RouterDeps['readDependencies'];
+  readonly sources?: RouterDeps['sources'];
 }
 
 /** Erasures that are done as soon as they are asked for. */
@@ -478,6 +479,7 @@ export async function startWorld(
     guardStore: options.guardStore ?? memoryGuardStore(),
     log: () => undefined,
     ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
+    ...(options.sources === undefined ? {} : { sources: options.sources }),
   });
   const lease: LeaseInput = {
     sessionId: SESSION,
