@@ -6,7 +6,15 @@ import { fromBase64, toBase64 } from '../adapters/seal/bytes.js';
 import { recipientOf } from '../adapters/seal/identity.js';
 import { createKeyring, openKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
 import { policyHashOf, sessionIdOf } from '../adapters/seal/session-id.js';
-import type { AccountInfo, NetworkInfo, SetKeyringRequest } from '../domain/api.js';
+import type {
+  AccountInfo,
+  EpochInfo,
+  EpochSummary,
+  MinerInfo,
+  NetworkInfo,
+  RouterStatus,
+  SetKeyringRequest,
+} from '../domain/api.js';
 import { EngineError, findEngineError } from '../domain/errors.js';
 import type { Address, Hex, SessionId } from '../domain/ids.js';
 import { isClientSealed, type Keyring } from '../domain/sealing.js';
@@ -81,6 +89,28 @@ export class CortensorClient {
    * @throws USAGE — there is no WebSocket here, and none was given. */
   socket(options: SocketOptions = {}): RouterSocket {
     return new RouterSocket(this.#options, options);
+  }
+
+  /** Lists the miners of the network, and how each stands. */
+  miners(): Promise<MinerInfo[]> {
+    return this.#http.json('/api/v1/miners');
+  }
+
+  /** Lists the rounds of verification, the newest first, at most 50.
+   * @param before - only older ones than this. */
+  epochs(before?: number): Promise<EpochSummary[]> {
+    return this.#http.json(`/api/v1/epochs${before === undefined ? '' : `?before=${before}`}`);
+  }
+
+  /** Shows a round of verification.
+   * @throws EPOCH_NOT_FOUND */
+  epoch(epoch: number): Promise<EpochInfo> {
+    return this.#http.json(`/api/v1/epochs/${epoch}`);
+  }
+
+  /** Tells what the router depends on, and whether it is there. */
+  status(): Promise<RouterStatus> {
+    return this.#http.json('/api/v1/status');
   }
 
   /** Makes the keys of a session before it is opened, to be kept until it is closed. Sends nothing

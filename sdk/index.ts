@@ -12,7 +12,19 @@ export type { SocketConstructor, SocketLike } from './socket-connection.js';
 export type { DepositOptions, PolicyOptions, WithdrawOptions } from './changes.js';
 export type { OwnerSigner } from './signing.js';
 export { EngineError, type ErrorCode } from '../domain/errors.js';
-export type { NetworkInfo, TaskProof } from '../domain/api.js';
+export type {
+  DelegateRequest,
+  Delegation,
+  EpochInfo,
+  EpochSummary,
+  MinerInfo,
+  NetworkInfo,
+  RouterStatus,
+  TaskDetail,
+  TaskProof,
+  ValidateRequest,
+  Validation,
+} from '../domain/api.js';
 export { STREAM_PATH, STREAM_PROTOCOL } from '../domain/stream.js';
 export type { ChatDelta, ClientMessage, ServerMessage } from '../domain/stream.js';
 export type { ErasureView, SignedErasure } from '../domain/erasure.js';

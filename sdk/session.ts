@@ -3,7 +3,14 @@ import type { Channel } from '../adapters/seal/channel.js';
 import { openChannel } from '../adapters/seal/channel.js';
 import { toBase64 } from '../adapters/seal/bytes.js';
 import { wrapKeyring } from '../adapters/seal/keyring.js';
-import type { TaskProof } from '../domain/api.js';
+import type {
+  DelegateRequest,
+  Delegation,
+  TaskDetail,
+  TaskProof,
+  ValidateRequest,
+  Validation,
+} from '../domain/api.js';
 import type { ErasureView } from '../domain/erasure.js';
 import { EngineError, isErrorCode } from '../domain/errors.js';
 import type { SessionId, TaskId } from '../domain/ids.js';
@@ -156,6 +163,44 @@ export class SessionHandle {
       Object.entries(range).map(([key, value]) => [key, String(value)]),
     );
     return this.#parts.http.json(`/api/v1/sessions/${this.id}/tasks?${query.toString()}`);
+  }
+
+  /** Shows a task with its verdict and every miner's output.
+   * @param include - `outputs`: in plain too, where the router may read them.
+   * @throws TASK_NOT_FOUND */
+  task(taskId: TaskId, include: 'evidence' | 'outputs' = 'evidence'): Promise<TaskDetail> {
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/tasks/${taskId}?include=${include}`);
+  }
+
+  /** Hands a job over that runs without a connection; it is durable when this resolves.
+   * @throws SESSION_SEALED — the router cannot seal it: ask with a key of your own, and come back.
+   * @throws REQUEST_INVALID — the session does not promise a constraint. */
+  delegate(
+    job: Omit<DelegateRequest, 'sessionId'>,
+    { idempotencyKey = crypto.randomUUID(), signal }: AskOptions = {},
+  ): Promise<Delegation> {
+    return this.#parts.http.json('/api/v1/delegate', {
+      method: 'POST',
+      body: { ...job, sessionId: this.id },
+      headers: { 'idempotency-key': idempotencyKey },
+      signal,
+    });
+  }
+
+  /** Has the network judge one of the session's tasks, or a claimed answer. A claim is put to miners
+   * again, once a key, and that is billed as a task.
+   * @throws TASK_NOT_FOUND
+   * @throws SESSION_SEALED — only the session's own client can read what the claim is about. */
+  validate(
+    claim: Omit<ValidateRequest, 'sessionId'>,
+    { idempotencyKey = crypto.randomUUID(), signal }: AskOptions = {},
+  ): Promise<Validation> {
+    return this.#parts.http.json('/api/v1/validate', {
+      method: 'POST',
+      body: { ...claim, sessionId: this.id },
+      headers: { 'idempotency-key': idempotencyKey },
+      signal,
+    });
   }
 
   /** Reads the proof that a task is in a batch which the chain has settled. What the router says is
