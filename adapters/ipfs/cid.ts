@@ -73,6 +73,12 @@ export function codecOf(cid: Cid): Codec {
   return code === CODECS.raw ? 'raw' : code === CODECS['dag-pb'] ? 'dag-pb' : 'dag-cbor';
 }
 
+/** The same block as mere bytes: the same hash, and nothing that it links.
+ * @throws REQUEST_INVALID — as `parseContentCid`. */
+export function asBytes(cid: Cid): Cid {
+  return format(parseContentCid(cid).multihash.digest, 'raw');
+}
+
 /** True when bytes are those of a block.
  * @throws REQUEST_INVALID — as `parseContentCid`. */
 export function isBlock(cid: Cid, bytes: Uint8Array): boolean {

@@ -5,10 +5,11 @@
  */
 import PQueue from 'p-queue';
 import { create, type KuboRPCClient } from 'kubo-rpc-client';
+import type { CID } from 'multiformats/cid';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { BlockStore, CallOptions, PutOptions } from './block-store.js';
-import { cidOf, codecOf, isBlock, MAX_BLOCK_BYTES, parseContentCid } from './cid.js';
+import { asBytes, cidOf, codecOf, isBlock, MAX_BLOCK_BYTES, parseContentCid } from './cid.js';
 import { openRawWriter } from './raw-writer.js';
 import { unreachable } from './unreachable.js';
 
@@ -16,38 +17,27 @@ import { unreachable } from './unreachable.js';
 const MAX_CALLS = 16;
 /** Milliseconds that a Kubo which let a call time out has to say that it is there at all. */
 const PROBE_MS = 2_000;
-/** Times that a block is written again which garbage collection took before it was pinned. */
-const PUT_TRIES = 5;
-
-/** How a block is held against garbage collection: alone, or with all that it links. */
-export type PinMode = 'direct' | 'recursive';
-
-export interface Pin {
-  readonly cid: Cid;
-  readonly mode: PinMode;
-}
-
-/** A block store that can also be looked after. */
+/** A block store that can also be looked after. A pin holds what it names and all that this links;
+ * a block that is to be held alone is pinned as bytes, under which nothing hangs: Kubo keeps blocks by
+ * their hash, whatever they hold. */
 export interface KuboNode extends BlockStore {
-  /** Where it is. */
-  readonly apiUrl: string;
-  /** How a block is pinned by itself; `null` where it is not, or only through another.
+  /** True when a block is pinned, alone or with what it links; not when only through another.
    * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
-  pinOf(cid: Cid, options?: CallOptions): Promise<PinMode | null>;
+  isPinned(cid: Cid, options?: CallOptions): Promise<boolean>;
   /** Bytes of a block in the node's own repository; `null` where it is not in it. They are not
    * hashed: a block of the right size may be damaged.
    * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
   sizeOf(cid: Cid, options?: CallOptions): Promise<number | null>;
-  /** Every pin of the node that is not implied by another, without an order. Each must come in time;
+  /** Every block that the node has pinned with what it links, without an order. Each must come in time;
    * the whole list may take as long as it takes.
    * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
-  pins(options?: CallOptions): AsyncIterable<Pin>;
-  /** Pins what the node has.
-   * @throws CONTENT_MISSING — it has not all of it. @throws IPFS_UNREACHABLE — as `pinOf`. */
-  pin(pin: Pin, options?: CallOptions): Promise<void>;
+  pins(options?: CallOptions): AsyncIterable<Cid>;
+  /** Pins a block that the node has, with all that it links.
+   * @throws CONTENT_MISSING — it has not all of it. @throws IPFS_UNREACHABLE — as `isPinned`. */
+  pin(cid: Cid, options?: CallOptions): Promise<void>;
   /** Writes a block in place of what the node holds under its CID, without pinning it: Kubo keeps
    * damaged bytes when it is handed the right ones.
-   * @throws IPFS_UNREACHABLE — as `pinOf`, or the block is pinned. */
+   * @throws IPFS_UNREACHABLE — as `isPinned`, or the block is pinned. */
   rewrite(cid: Cid, bytes: Uint8Array, options?: CallOptions): Promise<void>;
 }
 
@@ -110,40 +100,14 @@ export function openKubo(config: {
     });
   }
 
-  async function pin({ cid, mode }: Pin, options: CallOptions): Promise<void> {
-    const name = parseContentCid(cid);
-    await call(options, async (signal) => {
-      try {
-        await kubo.pin.add(name, { recursive: mode === 'recursive', signal });
-      } catch (cause) {
-        if (isNotFound(cause)) throw new EngineError('CONTENT_MISSING', { cid }, { cause });
-        throw cause;
-      }
-    });
-  }
-
   const node: KuboNode = {
-    apiUrl: config.apiUrl,
-
     async put(bytes, { codec = 'raw', ...options }: PutOptions = {}) {
       if (bytes.length > MAX_BLOCK_BYTES) throw tooLarge(bytes.length, MAX_BLOCK_BYTES);
       const cid = cidOf(bytes, codec);
-      if (codec === 'raw') {
-        // Written and pinned in one call, so that no garbage collection comes between.
-        await writeRaw(cid, bytes, options);
-        return cid;
-      }
-      // Kubo's put would pin all that it links as well, which has a life of its own.
-      for (let tries = 1; ; tries++) {
-        await write(cid, bytes, options);
-        try {
-          await pin({ cid, mode: 'direct' }, options);
-          return cid;
-        } catch (error) {
-          const isCollected = error instanceof EngineError && error.code === 'CONTENT_MISSING';
-          if (!isCollected || tries === PUT_TRIES) throw error;
-        }
-      }
+      // Written and pinned in one call, so that no garbage collection comes between; and as bytes,
+      // since what it links has a life of its own.
+      await writeRaw(asBytes(cid), bytes, options);
+      return cid;
     },
 
     async get(cid, { maxBytes = MAX_BLOCK_BYTES, ...options } = {}) {
@@ -171,29 +135,33 @@ export function openKubo(config: {
     },
 
     async unpin(cid, options = {}) {
-      const name = parseContentCid(cid);
-      await call(options, async (signal) => {
-        try {
-          await kubo.pin.rm(name, { signal });
-        } catch (cause) {
-          if (!(cause instanceof Error && /not pinned/.test(cause.message))) throw cause;
-        }
-      });
+      for (const name of namesOf(cid)) {
+        await call(options, async (signal) => {
+          try {
+            await kubo.pin.rm(name, { signal });
+          } catch (cause) {
+            if (!(cause instanceof Error && /not pinned/.test(cause.message))) throw cause;
+          }
+        });
+      }
     },
 
-    async pinOf(cid, options = {}) {
-      const name = parseContentCid(cid);
+    async remove(cid, options = {}) {
+      await node.unpin(cid, options);
+      await drop(cid, options);
+    },
+
+    async isPinned(cid, options = {}) {
+      const names = namesOf(cid);
       return await call(options, async (signal) => {
-        for (const mode of ['recursive', 'direct'] as const) {
+        for (const paths of names) {
           try {
-            for await (const found of kubo.pin.ls({ paths: name, type: mode, signal })) {
-              if (found.cid.toString() === cid) return mode;
-            }
+            for await (const _ of kubo.pin.ls({ paths, type: 'recursive', signal })) return true;
           } catch (cause) {
             if (!(cause instanceof Error && /is not pinned/.test(cause.message))) throw cause;
           }
         }
-        return null;
+        return false;
       });
     },
 
@@ -210,33 +178,34 @@ export function openKubo(config: {
     },
 
     async *pins({ signal } = {}) {
-      for (const mode of ['recursive', 'direct'] as const) {
-        const idle = new AbortController();
-        const timer = setTimeout(() => idle.abort(), config.timeoutMs);
-        const signals = signal === undefined ? [idle.signal] : [idle.signal, signal];
-        try {
-          const found = kubo.pin.ls({ type: mode, signal: AbortSignal.any(signals) });
-          for await (const { cid } of found) {
-            timer.refresh();
-            // Pins of others: what the engine does not write, it does not look after.
-            if (isOurs(cid.toString())) yield { cid: cid.toString(), mode };
-            timer.refresh();
-          }
-        } catch (cause) {
-          signal?.throwIfAborted();
-          if (cause instanceof EngineError) throw cause;
-          throw unreachable(cause, idle.signal.aborted ? 'no answer in time' : 'no success');
-        } finally {
-          clearTimeout(timer);
+      const idle = new AbortController();
+      const timer = setTimeout(() => idle.abort(), config.timeoutMs);
+      const signals = signal === undefined ? [idle.signal] : [idle.signal, signal];
+      try {
+        const found = kubo.pin.ls({ type: 'recursive', signal: AbortSignal.any(signals) });
+        for await (const { cid } of found) {
+          // Pins of others: what the engine does not write, it does not look after.
+          if (isOurs(cid.toString())) yield cid.toString();
+          timer.refresh();
         }
+      } catch (cause) {
+        signal?.throwIfAborted();
+        throw unreachable(cause, idle.signal.aborted ? 'no answer in time' : 'no success');
+      } finally {
+        clearTimeout(timer);
       }
     },
 
-    pin: (pinned, options = {}) => pin(pinned, options),
-
-    async remove(cid, options = {}) {
-      await node.unpin(cid, options);
-      await drop(cid, options);
+    async pin(cid, options = {}) {
+      const name = parseContentCid(cid);
+      await call(options, async (signal) => {
+        try {
+          await kubo.pin.add(name, { signal });
+        } catch (cause) {
+          if (isNotFound(cause)) throw new EngineError('CONTENT_MISSING', { cid }, { cause });
+          throw cause;
+        }
+      });
     },
 
     async rewrite(cid, bytes, options = {}) {
@@ -264,6 +233,12 @@ async function probe(kubo: KuboRPCClient): Promise<unknown> {
  * words: a proxy's `404 page not found` is no word about the block. */
 function isNotFound(error: unknown): boolean {
   return error instanceof Error && /ipld: could not find/.test(error.message);
+}
+
+/** The names under which a block may be pinned: with what it links, and alone. */
+function namesOf(cid: Cid): readonly CID[] {
+  const names = new Set([cid, asBytes(cid)]);
+  return [...names].map(parseContentCid);
 }
 
 function isOurs(cid: string): boolean {

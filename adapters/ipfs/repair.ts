@@ -7,7 +7,7 @@ import type { Cid } from '../../domain/ids.js';
 import type { RepairReport } from '../../domain/content.js';
 import type { CallOptions } from './block-store.js';
 import { parseContentCid } from './cid.js';
-import type { KuboNode, Pin, PinMode } from './kubo.js';
+import type { KuboNode } from './kubo.js';
 import { linksOf } from './links.js';
 
 export interface RepairOptions extends CallOptions {
@@ -41,10 +41,10 @@ export async function repairNodes(
     away: 0,
   };
   report.away = nodes.length - present.length;
-  for (const [cid, mode] of pins) {
+  for (const cid of pins) {
     for (const node of present) {
       try {
-        await repairPin(node, present, { cid, mode }, report, call);
+        await repairPin(node, present, cid, report, call);
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof EngineError)) throw error;
@@ -61,15 +61,14 @@ export async function repairNodes(
 async function pinsOf(
   nodes: readonly KuboNode[],
   { part, of, signal }: RepairOptions,
-): Promise<{ readonly present: readonly KuboNode[]; readonly pins: ReadonlyMap<Cid, PinMode> }> {
-  const pins = new Map<Cid, PinMode>();
+): Promise<{ readonly present: readonly KuboNode[]; readonly pins: ReadonlySet<Cid> }> {
+  const pins = new Set<Cid>();
   const present: KuboNode[] = [];
   let reason: unknown;
   for (const node of nodes) {
     try {
-      for await (const { cid, mode } of node.pins(signal === undefined ? {} : { signal })) {
-        if ((parseContentCid(cid).multihash.digest[0] ?? 0) % of !== part) continue;
-        if (pins.get(cid) !== 'recursive') pins.set(cid, mode);
+      for await (const cid of node.pins(signal === undefined ? {} : { signal })) {
+        if ((parseContentCid(cid).multihash.digest[0] ?? 0) % of === part) pins.add(cid);
       }
       present.push(node);
     } catch (error) {
@@ -85,7 +84,7 @@ async function pinsOf(
 async function repairPin(
   node: KuboNode,
   nodes: readonly KuboNode[],
-  pin: Pin,
+  root: Cid,
   report: Counts,
   call: CallOptions,
 ): Promise<void> {
@@ -93,7 +92,7 @@ async function repairPin(
   const corrupt: Cid[] = [];
   let isWhole = true;
   const seen = new Set<Cid>();
-  const left = [pin.cid];
+  const left = [root];
   for (let cid = left.pop(); cid !== undefined; cid = left.pop()) {
     if (seen.has(cid)) continue;
     seen.add(cid);
@@ -108,28 +107,28 @@ async function repairPin(
     }
     if (found.state === 'corrupt') corrupt.push(cid);
     if (found.state === 'missing') {
-      if (!(await isWanted(nodes, pin.cid, call))) return;
+      if (!(await isWanted(nodes, root, call))) return;
       await node.rewrite(cid, bytes, call);
       report.restored++;
     }
-    if (pin.mode === 'recursive') left.push(...linksOf(cid, bytes));
+    left.push(...linksOf(cid, bytes));
   }
   // A pin that could not come back would give what is left of it to garbage collection.
-  if (!isWhole || !(await isWanted(nodes, pin.cid, call))) return;
+  if (!isWhole || !(await isWanted(nodes, root, call))) return;
   // Kubo lets go of no block that is pinned.
-  if (corrupt.length > 0) await node.unpin(pin.cid, call);
+  if (corrupt.length > 0) await node.unpin(root, call);
   for (const cid of corrupt) {
     const bytes = await wholeFrom(others, cid, call);
     if (bytes === undefined) continue;
     await node.rewrite(cid, bytes, call);
     report.restored++;
   }
-  if (corrupt.length > 0 || (await node.pinOf(pin.cid, call)) === null) await node.pin(pin, call);
+  if (corrupt.length > 0 || !(await node.isPinned(root, call))) await node.pin(root, call);
 }
 
 /** What nobody has pinned any more was given up meanwhile. */
 async function isWanted(nodes: readonly KuboNode[], cid: Cid, call: CallOptions): Promise<boolean> {
-  for (const node of nodes) if ((await node.pinOf(cid, call)) !== null) return true;
+  for (const node of nodes) if (await node.isPinned(cid, call)) return true;
   return false;
 }
 

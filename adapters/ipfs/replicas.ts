@@ -46,8 +46,11 @@ export function openReplicas(
       const cid = cidOf(bytes, call.codec);
       const prove = async (node: KuboNode): Promise<void> => {
         await node.put(bytes, call);
-        const [mode, size] = await Promise.all([node.pinOf(cid, call), node.sizeOf(cid, call)]);
-        if (mode === null || size !== bytes.length) {
+        const [isPinned, size] = await Promise.all([
+          node.isPinned(cid, call),
+          node.sizeOf(cid, call),
+        ]);
+        if (!isPinned || size !== bytes.length) {
           throw new EngineError('IPFS_UNREACHABLE', { reason: 'not held after the write', cid });
         }
       };

@@ -42,7 +42,11 @@ async function holdContent(host: Host): Promise<void> {
     const bytes = pattern(size, 9);
     const content = await addToHost(host, inChunks(bytes), LIMITS);
     assert.ok(Buffer.from(await readWhole(host, content.cid, LIMITS)).equals(bytes));
-    const ours = await addContent({ apiUrl: kubo.apiUrl, timeoutMs: 5_000 }, inChunks(bytes), LIMITS);
+    const ours = await addContent(
+      { apiUrl: kubo.apiUrl, timeoutMs: 5_000 },
+      inChunks(bytes),
+      LIMITS,
+    );
     assert.deepEqual(content, ours);
   }
   const endless = addToHost(host, inChunks(pattern(9 * 1024 * 1024)), LIMITS);

@@ -3,13 +3,12 @@ import test, { after } from 'node:test';
 import { encode } from '@ipld/dag-cbor';
 import { CarBlockIterator } from '@ipld/car';
 import fc from 'fast-check';
-import { CID } from 'multiformats/cid';
 import { createIpfsActivities } from '../../../activities/ipfs.js';
 import { merkleRoot, taskLeaf } from '../../../adapters/chain/merkle.js';
 import { getJson, openBlockStore, putJson } from '../../../adapters/ipfs/block-store.js';
 import { encodeJson } from '../../../adapters/ipfs/canonical.js';
 import { exportCar, importCar, type CarReport } from '../../../adapters/ipfs/car.js';
-import { cidOf, parseContentCid } from '../../../adapters/ipfs/cid.js';
+import { asBytes, cidOf, codecOf } from '../../../adapters/ipfs/cid.js';
 import { linksOf } from '../../../adapters/ipfs/links.js';
 import { checkManifest, getDocument, putDocument } from '../../../adapters/ipfs/manifest.js';
 import { EngineError } from '../../../domain/errors.js';
@@ -42,17 +41,17 @@ async function closeSession(sessionId: string, tasks: number) {
   const policy = await putJson(store, { policy: sessionId });
   const keyring = await store.put(Buffer.from(`keyring of ${sessionId}`));
   const batchCid = await putJson(store, { batch: sessionId });
-  const records: TaskRecord[] = [];
-  for (let ordinal = 0; ordinal < tasks; ordinal++) {
+  const record = async (ordinal: number): Promise<TaskRecord> => {
     const of = `${sessionId}, ${ordinal}`;
     const requestCid = await store.put(Buffer.from(`request of ${of}`));
-    const commitments = [];
-    for (const miner of MINERS) {
-      const resultCid = await store.put(Buffer.from(`result of ${miner} for ${of}`));
-      commitments.push({ miner, resultCid, usage });
-    }
+    const commitments = await Promise.all(
+      MINERS.map(async (miner) => {
+        const resultCid = await store.put(Buffer.from(`result of ${miner} for ${of}`));
+        return { miner, resultCid, usage };
+      }),
+    );
     const verdict = { status: 'agreed', method: 'identical', medoid: MINERS[0], scores: [] };
-    records.push({
+    return {
       taskId: `0x${ordinal.toString(16).padStart(64, '0')}`,
       ordinal,
       state: 'Settled',
@@ -65,8 +64,9 @@ async function closeSession(sessionId: string, tasks: number) {
       payments: MINERS.map((miner) => ({ miner, amountWei: '10' })),
       settlementTx: `0x${'0a'.repeat(32)}`,
       batchCid,
-    });
-  }
+    };
+  };
+  const records = await Promise.all(Array.from({ length: tasks }, (_, i) => record(i)));
   const page = await ipfs.archiveTasks({ sessionId, previous: null, records });
   const lists: ManifestLink[] = [];
   for (let from: number | null = 0; from !== null;) {
@@ -119,8 +119,9 @@ test('the manifest of a session names all that it has laid down, with sizes', as
 test('describing the same tasks again is the same manifest, and nothing is pinned but its blocks', async () => {
   const { root } = await closeSession('12', 2);
   assert.equal((await closeSession('12', 2)).root, root);
-  const pin = JSON.parse(await api(kubo, `pin/ls?arg=${root}`)) as { Keys: object };
-  assert.deepEqual(Object.values(pin.Keys), [{ Type: 'direct', Name: '' }]);
+  // Pinned with what it links, it would hold content that a retention has given up.
+  assert.match(await api(kubo, `pin/ls?arg=${root}`), /is not pinned/);
+  assert.match(await api(kubo, `pin/ls?arg=${asBytes(root)}`), /"recursive"/);
   await api(kubo, 'repo/gc');
   assert.equal((await checkManifest(store, root)).tasks, 2);
 });
@@ -168,7 +169,8 @@ test('a CAR of a session reads into a stock Kubo under the same CIDs, root and e
   const theirs = openBlockStore({ apiUrl: other.apiUrl, timeoutMs: 10_000 });
   assert.equal((await checkManifest(theirs, root)).tasks, 3);
   const held = new Set(await blocksOf(other));
-  for (const cid of await carCids(file)) assert.ok(held.has(asRaw(cid)), cid);
+  // Kubo lists what it holds by hash alone, as if all were bytes.
+  for (const cid of await carCids(file)) assert.ok(held.has(asBytes(cid)), cid);
   // And what the stock Kubo exports reads back into the engine.
   const stock = await fetch(`${other.apiUrl}/api/v0/dag/export?arg=${root}`, { method: 'POST' });
   const back = memoryStore();
@@ -196,7 +198,7 @@ test('a CAR reads back into the engine, and one that is altered anywhere is an e
         assert.ok(report.missing.length > 0, `byte ${at}, bit ${bit}: ${String(outcome)}`);
       }
       for (const [cid, block] of into.blocks) {
-        assert.equal(cidOf(block, parseContentCid(cid).code === 0x71 ? 'dag-cbor' : 'raw'), cid);
+        assert.equal(cidOf(block, codecOf(cid)), cid);
       }
     }),
     { numRuns: 150 },
@@ -294,11 +296,6 @@ async function carCids(file: Uint8Array): Promise<Cid[]> {
   const cids: Cid[] = [];
   for await (const { cid } of car) cids.push(cid.toString());
   return cids;
-}
-
-/** Kubo lists what it holds by hash alone, as if all were bytes. */
-function asRaw(cid: Cid): Cid {
-  return CID.createV1(0x55, parseContentCid(cid).multihash).toString();
 }
 
 /** The engine's own store over what is here, but for one block that was altered on the way. */
