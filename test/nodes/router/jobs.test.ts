@@ -329,6 +329,7 @@ test('what cannot be judged now is to be asked again: RETRY, without a receipt',
   const body = { request: said('hello'), answer: 'You told me: hello' };
   const early = await validate(world, { ...body, waitMs: 1 }, 'k');
   assert.deepEqual([early.verdict, codes(early), early.receiptCid], ['RETRY', ['not-ended'], null]);
+  await until(() => world.gateway.records.size === 1, 'the record');
   const task = await validate(world, { taskId: early.taskId });
   assert.deepEqual([task.verdict, codes(task)], ['RETRY', ['not-ended']]);
   open();
