@@ -56,6 +56,11 @@ const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
     description: 'Session that pays; a key with only one session needs none',
     schema: { type: 'string' },
   },
+  title: {
+    in: 'query',
+    description: 'Names a document in its source',
+    schema: { type: 'string', minLength: 1, maxLength: 300 },
+  },
   'last-event-id': {
     in: 'header',
     description: 'Last event of the stream that is there already',
@@ -71,6 +76,7 @@ const PATH_SCHEMAS: Readonly<Record<string, { description: string; schema: objec
     schema: { type: 'string', pattern: '^0x[0-9a-fA-F]{40}$' },
   },
   cid: { description: 'CID of a block', schema: { type: 'string' } },
+  source: { description: 'Name of a source', schema: { type: 'string' } },
   epoch: { description: 'Number of the epoch', schema: { type: 'integer', minimum: 1 } },
   file: { description: 'Name', schema: { type: 'string' } },
 };

@@ -99,7 +99,10 @@ test('epochs come newest first, and each is read once', async () => {
       [0, null],
     ],
   );
-  assert.deepEqual(reads.sort(), [1, 2, 3]);
+  assert.deepEqual(
+    reads.sort((a, b) => a - b),
+    [1, 2, 3],
+  );
   await assert.rejects(reader.epoch(4), { code: 'EPOCH_NOT_FOUND' });
 });
 
