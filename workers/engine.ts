@@ -14,6 +14,7 @@ import {
 import { createInferenceActivities, type InferenceActivities } from '../activities/inference.js';
 import { createIpfsActivities } from '../activities/ipfs.js';
 import { createOracleActivities } from '../activities/oracles.js';
+import { createSourceActivities, type SourceActivityDeps } from '../activities/sources.js';
 import { createStepActivities } from '../activities/steps.js';
 import { merkleProof, merkleRoot, taskLeaf } from '../adapters/chain/merkle.js';
 import type { QueueChain } from '../adapters/chain/queue.js';
@@ -64,6 +65,7 @@ export interface EngineWorkerDeps
   readonly client: Client;
   readonly store: BlockStore;
   readonly queue: QueueChain;
+  readonly sources: SourceActivityDeps;
 }
 
 /** Starts workers for the named queues.
@@ -130,16 +132,19 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
       }),
     }),
     database: () => ({
-      activities: createDatabaseActivities({
-        ...deps,
-        readJson,
-        session: readerOf(client),
-        openerOf: (sink, view) => openerFor(deps.config.sinks[sink], view, { store, readSecret }),
-        exportId: workflowIds.exportSession,
-        stopExport: createExports(deps).stop,
-        marksOf,
-        digestOf,
-      }),
+      activities: Object.assign(
+        createSourceActivities(deps.sources),
+        createDatabaseActivities({
+          ...deps,
+          readJson,
+          session: readerOf(client),
+          openerOf: (sink, view) => openerFor(deps.config.sinks[sink], view, { store, readSecret }),
+          exportId: workflowIds.exportSession,
+          stopExport: createExports(deps).stop,
+          marksOf,
+          digestOf,
+        }),
+      ),
     }),
     oracles: ({ oracles, quorum }) => ({
       activities: createOracleActivities({ oracles, quorum, timeoutMs: ORACLE_MS }),

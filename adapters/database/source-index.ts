@@ -100,7 +100,7 @@ export function openSourceIndex(pool: pg.Pool, dimensions: number): SourceIndex 
       await createExtension(pool);
       hasVectors = undefined;
       if (!(await usesVectors())) return;
-      await query(
+      await alone(
         pool,
         `create index if not exists chunk_vector on ${CHUNK}
            using hnsw (${cast('vector')} vector_cosine_ops)`,
@@ -272,8 +272,16 @@ async function createExtension(pool: pg.Pool): Promise<void> {
   const offered = await query(pool, `select 1 from pg_available_extensions where name = 'vector'`);
   if (offered.length === 0) return;
   try {
-    await query(pool, 'create extension if not exists vector');
+    await alone(pool, 'create extension if not exists vector');
   } catch (error) {
     if (findEngineError(error)?.code !== 'DATABASE_REFUSED') throw error;
   }
+}
+
+/** `if not exists` does not keep two processes from creating at once. */
+async function alone(pool: pg.Pool, statement: string): Promise<void> {
+  await inTransaction(pool, async (client) => {
+    await query(client, `select pg_advisory_xact_lock(hashtext('cortensor_index'))`);
+    await query(client, statement);
+  });
 }

@@ -12,6 +12,7 @@ import { ENGINE_QUEUES, startEngineWorkers, type EngineQueue } from '../../worke
 import { createStarter } from '../../workers/starter.js';
 import { openChains, openOutbox } from '../chains.js';
 import type { Command } from '../command.js';
+import { openSources } from '../sources.js';
 import { openLog } from '../log.js';
 import { CONFIG_HELP, readConfig, runUntilSignal } from '../role.js';
 import { readSecret } from '../../adapters/seal/secret.js';
@@ -39,7 +40,13 @@ export const worker: Command = {
     });
     if (values.config === undefined) throw new EngineError('USAGE', { expected: '--config' });
     const queues = values.queue?.map(parseQueue) ?? ENGINE_QUEUES;
-    const config = readConfig(values.config, ['temporal', 'database', 'layers', 'sinks']);
+    const config = readConfig(values.config, [
+      'temporal',
+      'database',
+      'layers',
+      'sinks',
+      'databases',
+    ]);
     const log = openLog('worker');
 
     const pool = openPool(await readSecret(config.database.url));
@@ -48,16 +55,19 @@ export const worker: Command = {
     const outbox = await openOutbox(config.layers, chains.providers, pool);
     const temporal = await connectClient(config.temporal);
     const sinks = openSinks({ configs: config.sinks, readSecret, pool });
+    const store = openBlockStore(config.ipfs);
+    const sources = await openSources({ config, pool, store });
     const workers = await startEngineWorkers(
       {
         config,
         client: temporal.client,
-        store: openBlockStore(config.ipfs),
+        store,
         outbox,
         onboarding: chains.onboarding,
         health: chains.health,
         service: chains.service,
         queue: chains.queue,
+        sources: sources.activities,
         openSink: sinks.open,
         saveReceipt: (receipt) => writeExportReceipt(pool, receipt),
         forgetReceipt: (sessionId, sink) => deleteExportReceipt(pool, sessionId, sink),
@@ -84,6 +94,7 @@ export const worker: Command = {
       clearInterval(reconciling);
       await workers.stop();
       await temporal.close();
+      await sources.close();
       await sinks.close();
       await pool.end();
       chains.close();

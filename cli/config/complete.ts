@@ -92,6 +92,7 @@ export function complete(
     oracles,
     quorum: settings.quorum,
     sinks: { ...settings.sinks, ...runtime.sinks },
+    databases: { ...settings.databases, ...runtime.databases },
     hosts: settings.hosts,
   };
 }

@@ -69,6 +69,12 @@ export function readSettings(source: Source, env: Environment): Settings {
     embedding: { folder: fileOrNull(content.embedding.folder) },
     oracles: content.oracles,
     quorum: content.quorum,
+    databases: Object.fromEntries(
+      Object.entries(content.databases).map(([key, database]) => [
+        key,
+        { ...database, url: secret(database.url) },
+      ]),
+    ),
     sinks: Object.fromEntries(
       Object.entries(content.sinks).map(([key, sink]) => [
         key,

@@ -66,4 +66,6 @@ export interface Runtime {
   readonly oracles?: EngineConfig['oracles'];
   /** Added to the configured ones. */
   readonly sinks?: EngineConfig['sinks'];
+  /** Added to the configured ones. */
+  readonly databases?: EngineConfig['databases'];
 }

@@ -168,6 +168,7 @@ export function createApp(deps: AppDeps): RouterApp {
   addSessionRoutes(app, deps);
   addChangeRoutes(app, deps);
   addTaskRoutes(app, deps);
+  addSourceRoutes(app, deps);
   addErasureRoutes(app, deps);
   addSourceRoutes(app, deps);
   addNetworkRoutes(app, deps);

@@ -7,6 +7,7 @@ import { EngineError } from '../../domain/errors.js';
 import type { ChatMessage, ChatRequest, TokenUsage } from '../../domain/task.js';
 import type { ErrorBody } from '../../domain/api.js';
 import type { TaskId } from '../../domain/ids.js';
+import { contextSchema } from './context.js';
 import { sseEvent } from './sse.js';
 import type { TranscriptEvent } from './transcript.js';
 
@@ -61,6 +62,8 @@ export const chatSchema = z.looseObject({
   audio: nothing,
   prediction: nothing,
   web_search_options: nothing,
+  /** Ours: sources of the caller that the answer is to rely on. */
+  context: contextSchema.nullish(),
 });
 export type ChatBody = z.infer<typeof chatSchema>;
 

@@ -86,10 +86,10 @@ export function isPublic(path: string): boolean {
 export function scopeOf(method: string, path: string): ApiScope {
   const isRead = method === 'GET' || method === 'HEAD';
   if (path.startsWith('/v1/') || path === STREAM_PATH) return 'chat';
-  if (/^\/api\/v1\/(delegate|validate)$/.test(path)) return 'chat';
+  if (/^\/api\/v1\/(delegate|validate|context)$/.test(path)) return 'chat';
   if (/^\/api\/v1\/sessions\/[^/]+\/tasks(\/|$)/.test(path))
     return isRead ? 'sessions:read' : 'chat';
-  if (/^\/api\/v1\/(sessions|payloads)(\/|$)/.test(path)) {
+  if (/^\/api\/v1\/(sessions|payloads|sources)(\/|$)/.test(path)) {
     return isRead ? 'sessions:read' : 'sessions:write';
   }
   return isRead ? 'network:read' : 'sessions:write';

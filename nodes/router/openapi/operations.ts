@@ -9,8 +9,10 @@ import { responsesSchema } from '../responses.js';
 import { signInSchema } from '../routes/auth.js';
 import { changeSchema, depositSchema, withdrawalSchema } from '../routes/changes.js';
 import { keyringSchema, openSchema } from '../routes/sessions.js';
+import { searchSchema, sourceSchema } from '../routes/sources.js';
 import { delegateSchema, validateSchema } from '../routes/jobs.js';
 import { taskSchema } from '../routes/tasks.js';
+import * as sources from './source-answers.js';
 import * as answers from './answers.js';
 import * as openai from './openai-answers.js';
 
@@ -24,13 +26,14 @@ export type ParameterName =
   | 'include'
   | 'idempotency-key'
   | 'x-cortensor-session'
-  | 'last-event-id';
+  | 'last-event-id'
+  | 'title';
 
 export interface Operation {
-  readonly method: 'get' | 'post' | 'put';
+  readonly method: 'get' | 'post' | 'put' | 'delete';
   /** As the app has it: `/api/v1/sessions/:id`. */
   readonly path: string;
-  readonly tag: 'OpenAI' | 'Sessions' | 'Tasks' | 'Network' | 'Sign-in' | 'Router';
+  readonly tag: 'OpenAI' | 'Sessions' | 'Tasks' | 'Sources' | 'Network' | 'Sign-in' | 'Router';
   readonly summary: string;
   readonly body?: z.ZodType;
   /** Query and headers. */
@@ -277,6 +280,77 @@ export function operationsOf(
       summary: 'Fetch a block of IPFS, sealed as it is there',
       answer: 'Its bytes, which are what the CID says',
       types: ['application/octet-stream'],
+    },
+    {
+      method: 'get',
+      path: '/api/v1/sources',
+      tag: 'Sources',
+      summary: 'List the caller’s sources',
+      answer: 'How each stands',
+      schema: sources.sourceList,
+    },
+    {
+      method: 'put',
+      path: '/api/v1/sources/:source',
+      tag: 'Sources',
+      summary: 'Declare a source, or change what it is',
+      body: sourceSchema,
+      status: 202,
+      answer: 'The source; its ingestion goes on by itself',
+      schema: sources.sourceView,
+    },
+    {
+      method: 'get',
+      path: '/api/v1/sources/:source',
+      tag: 'Sources',
+      summary: 'Show a source, and how far its ingestion is',
+      answer: 'The source, with its receipt once it is removed',
+      schema: sources.sourceView,
+    },
+    {
+      method: 'post',
+      path: '/api/v1/sources/:source/documents',
+      tag: 'Sources',
+      summary: 'Upload a document, in place of the one with its title',
+      parameters: ['title'],
+      status: 202,
+      answer: 'The source; its ingestion goes on by itself',
+      schema: sources.sourceView,
+    },
+    {
+      method: 'post',
+      path: '/api/v1/sources/:source/cancel',
+      tag: 'Sources',
+      summary: 'Stop an ingestion; what it has indexed stays',
+      status: 202,
+      answer: 'The source',
+      schema: sources.sourceView,
+    },
+    {
+      method: 'delete',
+      path: '/api/v1/sources/:source',
+      tag: 'Sources',
+      summary: 'Remove a source: its key, its chunks and their vectors',
+      status: 202,
+      answer: 'The source; the receipt follows',
+      schema: sources.sourceView,
+    },
+    {
+      method: 'get',
+      path: '/api/v1/sources/:source/chunks/:cid',
+      tag: 'Sources',
+      summary: 'Read a passage that an answer cites',
+      answer: 'Its text',
+      types: ['text/plain'],
+    },
+    {
+      method: 'post',
+      path: '/api/v1/context',
+      tag: 'Sources',
+      summary: 'Find the passages that fit a question, without asking it',
+      body: searchSchema,
+      answer: 'The passages, best first',
+      schema: sources.passageList,
     },
     {
       method: 'get',

@@ -44,6 +44,7 @@ export function addOpenAiRoutes(app: RouterApp, deps: AppDeps): void {
       shape: chatShape(body.stream_options?.include_usage === true),
       isStream: body.stream === true,
       sessionId: body.session_id,
+      ...(body.context == null ? {} : { context: body.context }),
     });
   });
 
