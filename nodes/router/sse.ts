@@ -18,7 +18,8 @@ export function resumeFrom(lastEventId: string | undefined): number {
   return lastEventId !== undefined && /^\d{1,15}$/.test(lastEventId) ? Number(lastEventId) + 1 : 0;
 }
 
-/** Answers with a stream of text parts.
+/** Answers with a stream of text parts. Each is asked for when the one before it has been taken: the
+ * server around the app reads on only when its socket, which holds 16 KiB, has room.
  * @param parts - given a signal that aborts when the client has gone; what it reads from runs on. */
 export function sseResponse(
   parts: (signal: AbortSignal) => AsyncGenerator<string>,

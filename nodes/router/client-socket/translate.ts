@@ -16,7 +16,8 @@ export interface StreamHead {
 /** Reads an event; `null` where nothing of it is the client's to know. */
 export type Translate = (event: EventSourceMessage) => ServerMessage | null;
 
-/** Reads server-sent events as somebody asks for them, and nothing ahead of that. */
+/** Reads server-sent events as somebody asks for them, and nothing ahead of that.
+ * @throws ROUTER_LEASE_LOST — the stream broke off: it may be resumed. */
 export async function* eventsOf(
   body: ReadableStream<Uint8Array>,
   signal: AbortSignal,
@@ -29,7 +30,9 @@ export async function* eventsOf(
   signal.addEventListener('abort', leave, { once: true });
   try {
     while (!signal.aborted) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((cause: unknown) => {
+        throw new EngineError('ROUTER_LEASE_LOST', {}, { cause });
+      });
       if (done) return;
       parser.feed(decoder.decode(value, { stream: true }));
       yield* pending.splice(0);
