@@ -132,6 +132,35 @@ export const COMMANDS: Commands = {
     summary: "check a session's policy, say its hash and CID",
     load: async () => (await import('./commands/policy.js')).policy,
   },
+  content: {
+    summary: "files and sessions on IPFS, or in a user's own store",
+    commands: {
+      add: {
+        summary: 'stream a file in, and say its CID',
+        load: async () => (await import('./commands/content.js')).contentAdd,
+      },
+      get: {
+        summary: 'read a file by its CID, block by block hashed',
+        load: async () => (await import('./commands/content.js')).contentGet,
+      },
+      check: {
+        summary: "follow a session's manifest to its last block",
+        load: async () => (await import('./commands/content.js')).contentCheck,
+      },
+      export: {
+        summary: 'write a session as a CAR file',
+        load: async () => (await import('./commands/content.js')).contentExport,
+      },
+      import: {
+        summary: 'read a CAR file into the store',
+        load: async () => (await import('./commands/content.js')).contentImport,
+      },
+      repair: {
+        summary: 'restore what one of several IPFS nodes has lost',
+        load: async () => (await import('./commands/content.js')).contentRepair,
+      },
+    },
+  },
   session: {
     summary: "an owner's session: open it, ask, pay in and out, end it",
     commands: {
