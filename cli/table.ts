@@ -200,6 +200,10 @@ export const COMMANDS: Commands = {
         summary: 'close at once; what has not begun is free',
         load: async () => (await import('./commands/session/cancel.js')).sessionCancel,
       },
+      erase: {
+        summary: 'take away what is left of one that is closed: keys, content, rows',
+        load: async () => (await import('./commands/session/erase.js')).sessionErase,
+      },
       exit: {
         summary: 'take the money back by contract alone, with the engine gone',
         load: async () => (await import('./commands/session/exit.js')).sessionExit,

@@ -41,6 +41,7 @@ export const workflowIds = {
   settlement: (chainId: number) => `settle:${chainId}`,
   dappRequests: (chainId: number) => `dapp:${chainId}`,
   releaseContent: (chainId: number, sessionId: SessionId) => `release:${chainId}:${sessionId}`,
+  eraseSession: (chainId: number, sessionId: SessionId) => `erase:${chainId}:${sessionId}`,
   exportSession: (sessionId: SessionId, sink: string) => `export:${sessionId}:${sink}`,
   /** @param owner - a caller of the router, such as `key:NAME`. */
   ingestSource: (owner: string, source: string) => `ingest:${owner}:${source}`,

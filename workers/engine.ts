@@ -4,6 +4,7 @@
  */
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import { WorkflowNotFoundError, type Client, type WorkflowHandle } from '@temporalio/client';
+import { Wallet } from 'ethers';
 import { createAdmission } from '../activities/admission.js';
 import { createChainActivities, type ChainActivityDeps } from '../activities/chain.js';
 import {
@@ -12,18 +13,20 @@ import {
   type SessionReader,
 } from '../activities/database.js';
 import { createInferenceActivities, type InferenceActivities } from '../activities/inference.js';
+import { createErasureActivities, type ErasureActivities } from '../activities/erasure.js';
 import { createIpfsActivities } from '../activities/ipfs.js';
 import { createOracleActivities } from '../activities/oracles.js';
 import { createSourceActivities, type SourceActivityDeps } from '../activities/sources.js';
 import { createStepActivities } from '../activities/steps.js';
 import { merkleProof, merkleRoot, taskLeaf } from '../adapters/chain/merkle.js';
+import { signText } from '../adapters/chain/text-signer.js';
 import type { QueueChain } from '../adapters/chain/queue.js';
 import { digestOf, marksOf } from '../adapters/database/sink/columns.js';
 import { getJson, putJson, type BlockStore } from '../adapters/ipfs/block-store.js';
-import { encodeJson } from '../adapters/ipfs/canonical.js';
+import { canonicalJson, encodeJson } from '../adapters/ipfs/canonical.js';
 import { cidOfDigest } from '../adapters/ipfs/cid.js';
 import { openKubo } from '../adapters/ipfs/kubo.js';
-import { putDocument } from '../adapters/ipfs/manifest.js';
+import { getDocument, putDocument } from '../adapters/ipfs/manifest.js';
 import { repairNodes } from '../adapters/ipfs/repair.js';
 import { createKeyring, wrapKeyring } from '../adapters/seal/keyring.js';
 import { readSecret } from '../adapters/seal/secret.js';
@@ -33,7 +36,14 @@ import { connectWorker } from '../adapters/temporal/connect-worker.js';
 import { readTasks } from '../domain/archive.js';
 import type { EngineConfig, WorkerTuning } from '../domain/config.js';
 import { EngineError } from '../domain/errors.js';
-import { TASK_QUEUES, workflowIds, type Cid, type TaskQueueName } from '../domain/ids.js';
+import {
+  TASK_QUEUES,
+  workflowIds,
+  type Cid,
+  type SessionId,
+  type TaskQueueName,
+} from '../domain/ids.js';
+import { parseManifest } from '../domain/manifest.js';
 import type { SettledTask } from '../domain/task.js';
 import { archiveQuery, sessionQuery, tasksQuery } from '../workflows/messages.js';
 import { WORKFLOW_BUNDLE } from './bundle.js';
@@ -66,6 +76,8 @@ export interface EngineWorkerDeps
   readonly store: BlockStore;
   readonly queue: QueueChain;
   readonly sources: SourceActivityDeps;
+  /** Sinks that a session has a receipt of. */
+  readonly exportedTo: (sessionId: SessionId) => Promise<readonly string[]>;
 }
 
 /** Starts workers for the named queues.
@@ -119,17 +131,20 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
       },
     }),
     ipfs: () => ({
-      activities: createIpfsActivities({
-        store,
-        readJson,
-        encodeJson,
-        putDocument: (value) => putDocument(store, value),
-        repair: (input, call) => repairNodes(nodes, { ...input, ...call }),
-        createKeyring,
-        wrapKeyring,
-        taskLeaf,
-        merkleRoot,
-      }),
+      activities: {
+        ...erasuresOf(deps),
+        ...createIpfsActivities({
+          store,
+          readJson,
+          encodeJson,
+          putDocument: (value) => putDocument(store, value),
+          repair: (input, call) => repairNodes(nodes, { ...input, ...call }),
+          createKeyring,
+          wrapKeyring,
+          taskLeaf,
+          merkleRoot,
+        }),
+      },
     }),
     database: () => ({
       activities: Object.assign(
@@ -172,6 +187,28 @@ function readerOf(client: Client): SessionReader {
       ask(workflowId, (session) => readTasks((from) => session.query(tasksQuery, from))),
     archive: (workflowId) => ask(workflowId, (session) => session.query(archiveQuery)),
   };
+}
+
+function erasuresOf(deps: EngineWorkerDeps): ErasureActivities {
+  const { config, client, store } = deps;
+  return createErasureActivities({
+    session: readerOf(client),
+    readManifest: (cid) => getDocument(store, cid, (value) => parseManifest('session', value)),
+    readTaskList: (cid) => getDocument(store, cid, (value) => parseManifest('tasks', value)),
+    unpin: (cid) => store.unpin(cid),
+    removeBlock: (cid) => store.remove(cid),
+    async sinksOf(sessionId) {
+      const sinks = await Promise.all([
+        deps.exportedTo(sessionId),
+        createExports(deps).sinksOf(sessionId),
+      ]);
+      return [...new Set(sinks.flat())].sort();
+    },
+    putJson: (value) => putJson(store, value),
+    canonicalJson,
+    signText: async (text) =>
+      await signText(new Wallet(await readSecret(config.layers.service.signer)), text),
+  });
 }
 
 function inferencesOf(deps: EngineWorkerDeps): InferenceActivities {

@@ -17,6 +17,8 @@ export interface Exports extends ExportControl {
   /** Stops an export and waits for its end; none that runs is no error.
    * @throws the signal's reason — it aborts first. */
   stop(sessionId: SessionId, sink: string, signal: AbortSignal): Promise<void>;
+  /** Names of the sinks that an export of the session was ever begun to, as long as Temporal knows. */
+  sinksOf(sessionId: SessionId): Promise<readonly string[]>;
 }
 
 export function createExports(deps: {
@@ -102,6 +104,18 @@ export function createExports(deps: {
           return { view: now, isAnswered };
         }
       }
+    },
+    async sinksOf(sessionId) {
+      const begun: string[] = [];
+      for (const sink of Object.keys(config.sinks)) {
+        try {
+          await call({ sessionId, sink }, () => handleOf(sessionId, sink).describe());
+          begun.push(sink);
+        } catch (error) {
+          if (!(error instanceof EngineError && error.code === 'EXPORT_NOT_FOUND')) throw error;
+        }
+      }
+      return begun;
     },
     async stop(sessionId, sink, signal) {
       const handle = handleOf(sessionId, sink);

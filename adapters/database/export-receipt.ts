@@ -41,6 +41,20 @@ export async function deleteExportReceipt(
   ]);
 }
 
+/** Names of the sinks that a session has a receipt of.
+ * @throws DATABASE_UNREACHABLE, DATABASE_REFUSED */
+export async function listExportReceipts(
+  pool: pg.Pool,
+  sessionId: SessionId,
+): Promise<readonly string[]> {
+  const rows = await query<{ sink: string }>(
+    pool,
+    'select sink from engine.export_receipt where session_id = $1 order by sink',
+    [sessionId],
+  );
+  return rows.map(({ sink }) => sink);
+}
+
 interface ReceiptRow {
   readonly session_rows: string;
   readonly task_rows: string;

@@ -1,6 +1,10 @@
 /** `cortensor worker`: the engine's Temporal workers, all of them or those named. */
 import { parseArgs } from 'node:util';
-import { deleteExportReceipt, writeExportReceipt } from '../../adapters/database/export-receipt.js';
+import {
+  deleteExportReceipt,
+  listExportReceipts,
+  writeExportReceipt,
+} from '../../adapters/database/export-receipt.js';
 import { migrate } from '../../adapters/database/migrate.js';
 import { openPool } from '../../adapters/database/pool.js';
 import { openSinks } from '../../adapters/database/sink/sinks.js';
@@ -70,6 +74,7 @@ export const worker: Command = {
         sources: sources.activities,
         openSink: sinks.open,
         saveReceipt: (receipt) => writeExportReceipt(pool, receipt),
+        exportedTo: (sessionId) => listExportReceipts(pool, sessionId),
         forgetReceipt: (sessionId, sink) => deleteExportReceipt(pool, sessionId, sink),
       },
       queues,

@@ -33,7 +33,7 @@ import { addOpenAiRoutes } from './routes/openai.js';
 import { addSessionRoutes } from './routes/sessions.js';
 import { addSourceRoutes, type SourceDesk } from './routes/sources.js';
 import { addTaskRoutes } from './routes/tasks.js';
-import { HeldElsewhere, type Sessions } from './sessions.js';
+import type { Sessions } from './sessions.js';
 
 /** @throws CHAIN_UNREACHABLE */
 export interface AccountReader {
@@ -131,8 +131,10 @@ export function createApp(deps: AppDeps): RouterApp {
     return c.json(errorBody(known, requestId), known.status as ContentfulStatusCode);
   };
   app.onError(async (error, c) => {
-    if (!(error instanceof HeldElsewhere)) return refuse(error, c);
-    return await relay.answer(c, error).catch((failure: unknown) => refuse(failure, c));
+    const sessionId = error instanceof EngineError ? error.details['sessionId'] : undefined;
+    const isLost = error instanceof EngineError && error.code === 'ROUTER_LEASE_LOST';
+    if (!isLost || typeof sessionId !== 'string') return refuse(error, c);
+    return await relay.answer(c, error, sessionId).catch((failure) => refuse(failure, c));
   });
   app.notFound((c) => {
     const error = new EngineError('REQUEST_INVALID', { expected: 'a path of the API' });
@@ -168,7 +170,6 @@ export function createApp(deps: AppDeps): RouterApp {
   addSessionRoutes(app, deps);
   addChangeRoutes(app, deps);
   addTaskRoutes(app, deps);
-  addSourceRoutes(app, deps);
   addErasureRoutes(app, deps);
   addSourceRoutes(app, deps);
   addNetworkRoutes(app, deps);

@@ -27,5 +27,8 @@ export function memoryStore(): MemoryStore {
     async unpin(cid) {
       blocks.delete(cid);
     },
+    async remove(cid) {
+      blocks.delete(cid);
+    },
   };
 }

@@ -125,7 +125,7 @@ describe('settleClaims', () => {
       asked.push(batch?.tasks.map(({ taskId }) => taskId) ?? []);
       throw failures[asked.length - 1];
     };
-    const store = { put, get: unused, unpin: unused };
+    const store = { put, get: unused, unpin: unused, remove: unused };
     const sender = undefined as never;
     const deps = {
       store,

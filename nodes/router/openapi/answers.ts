@@ -17,6 +17,7 @@ import type {
   TaskProof,
   Validation,
 } from '../../../domain/api.js';
+import { ERASURE_STAGES, type ErasureView } from '../../../domain/erasure.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import { NODE_KINDS, NODE_STATUSES } from '../../../domain/node.js';
 import { SEALING_LEVELS } from '../../../domain/sealing.js';
@@ -33,7 +34,7 @@ import {
   type ValidationReason,
 } from '../../../domain/validation.js';
 import type { WalletToken } from '../guard/sign-in.js';
-import { address, bytes32 } from '../routes/signed.js';
+import { address, bytes32, signature } from '../routes/signed.js';
 
 /** Schemas that the document names. */
 export const COMPONENTS = z.registry<{ readonly id: string }>();
@@ -352,4 +353,44 @@ export const errorAnswer = component(
       requestId: z.string().meta({ description: 'As in the header x-request-id' }),
     }),
   }),
+);
+
+const removalReceipt = component(
+  'RemovalReceipt',
+  z.object({
+    sessionId,
+    sink: z.string(),
+    rows: z.object({ session: count, task: count, task_result: count, payload: count }),
+    digest: bytes32,
+    removedAt: z.iso.datetime(),
+  }),
+);
+
+export const erasureView = component(
+  'ErasureView',
+  z.object({
+    sessionId,
+    stage: z.enum(ERASURE_STAGES),
+    waitingFor: z.string().nullable(),
+    signed: z
+      .object({
+        receipt: z.object({
+          version: z.literal(1),
+          kind: z.literal('erasure'),
+          chainId: count,
+          sessionId,
+          owner: address,
+          level: z.enum(SEALING_LEVELS),
+          keyrings: z.array(cid),
+          tasks: count,
+          manifestCid: cid.nullable(),
+          sinks: z.array(removalReceipt),
+          erasedAt: z.iso.datetime(),
+        }),
+        signer: address,
+        signature,
+        cid,
+      })
+      .nullable(),
+  }) satisfies z.ZodType<ErasureView>,
 );

@@ -183,6 +183,23 @@ export function operationsOf(
     },
     {
       method: 'post',
+      path: '/api/v1/sessions/:id/erasure',
+      tag: 'Sessions',
+      summary: 'Erase a closed session: keys, content, rows and records',
+      status: 202,
+      answer: 'How far the erasure is',
+      schema: answers.erasureView,
+    },
+    {
+      method: 'get',
+      path: '/api/v1/sessions/:id/erasure',
+      tag: 'Sessions',
+      summary: 'Say how far an erasure is; at its end, with the signed receipt',
+      answer: 'How far the erasure is',
+      schema: answers.erasureView,
+    },
+    {
+      method: 'post',
       path: '/api/v1/sessions/:id/tasks',
       tag: 'Tasks',
       summary: 'Ask, with a request that the client has sealed',
