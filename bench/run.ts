@@ -10,16 +10,20 @@ import { inspect, parseArgs } from 'node:util';
 import { isMet, type Bench, type Metrics } from './bench.js';
 import { gasHealth } from './gas-health.js';
 import { gasSettle } from './gas-settle.js';
+import { gateway } from './gateway.js';
 import { history } from './history.js';
 import { pipeline } from './pipeline.js';
 import { recovery } from './recovery.js';
 import { sealing } from './sealing.js';
+import { streams } from './streams.js';
 import { ttft } from './ttft.js';
 
 const BENCHES: readonly Bench[] = [
   gasSettle,
   gasHealth,
   ttft,
+  gateway,
+  streams,
   history,
   pipeline,
   sealing,

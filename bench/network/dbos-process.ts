@@ -177,7 +177,7 @@ runChild<DbosInput, DbosReady>(async ({ config, miners, databaseUrl, model, sess
         signingDomain: domain,
         crypto,
         next: (asked) => {
-          const link = choice.next(asked, '');
+          const link = choice.next(asked, '', []);
           link?.grant({ sessionId, level: 'link', keyring });
           return link;
         },

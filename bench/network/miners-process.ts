@@ -27,9 +27,9 @@ export interface MinersReady {
 }
 
 /** More than any benchmark has clients: what waits here would be measured as the network's. */
-const CONCURRENCY = 256;
+const CONCURRENCY = 1_024;
 /** First word of a prompt: `tokens@rate` a second, `tokens@` at once. */
-const SCRIPT = /^(\d+)@(\d*)/;
+const SCRIPT = /^(\d+)@([\d.]*)/;
 
 /** The prompt says what is answered, so that one network serves fast and slow benchmarks. */
 function openBackend(model: string): InferenceBackend {
@@ -65,10 +65,12 @@ async function answerPlainly(
     topP: 1,
   };
   outgoing.writeHead(200, { 'content-type': 'text/event-stream' });
+  const head = { id: 'chatcmpl-script', object: 'chat.completion.chunk', created: 1 };
   for await (const event of backend.generate(request, { seed: 1, signal: abort.signal })) {
-    if (event.type !== 'delta') continue;
-    const chunk = { choices: [{ index: 0, delta: { content: event.text } }] };
-    outgoing.write(`data: ${JSON.stringify(chunk)}\n\n`);
+    if (event.type === 'tool-call') continue;
+    const delta = event.type === 'delta' ? { content: event.text } : {};
+    const choices = [{ index: 0, delta, finish_reason: event.type === 'end' ? 'stop' : null }];
+    outgoing.write(`data: ${JSON.stringify({ ...head, model: backend.model, choices })}\n\n`);
   }
   outgoing.end('data: [DONE]\n\n');
 }

@@ -42,6 +42,8 @@ export interface BenchNetwork {
   readonly temporal: TemporalClient;
   readonly gateway: SessionGateway;
   readonly routerUrl: string;
+  /** Its process. */
+  readonly routerPid: number;
   /** Scripted miners, as the registry would name them. */
   readonly miners: readonly ReservedMiner[];
   /** Connects the same miners to another hub as well, in a process of their own. */
@@ -54,6 +56,8 @@ export interface BenchNetwork {
   openSession(terms: {
     readonly level: SealingLevel;
     readonly redundancy: number;
+    /** @defaultValue 60 */
+    readonly taskSeconds?: number;
   }): Promise<SessionId>;
 }
 
@@ -115,6 +119,7 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
     temporal,
     gateway,
     routerUrl,
+    routerPid: router.pid,
     miners,
     connectMiners: async (hubUrl) => void (await startMiners(hubUrl)),
     backendUrl,
@@ -124,7 +129,8 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
   };
 }
 
-async function startServers(context: BenchContext, apiKey: string): Promise<EngineConfig> {
+/** Starts Temporal and Kubo; the context stops them. Chains and database are named and not there. */
+export async function startServers(context: BenchContext, apiKey: string): Promise<EngineConfig> {
   const { data, defer } = context;
   const settings = loadSettings({ file: PROJECT_CONFIG, env: {} });
   const supervisor = await openSupervisor({ data });
@@ -179,7 +185,7 @@ function sessionOpener(
   chainId: number,
   model: string,
 ): BenchNetwork['openSession'] {
-  return async ({ level, redundancy }) => {
+  return async ({ level, redundancy, taskSeconds = 60 }) => {
     const clientReference: Hex = `0x${randomBytes(32).toString('hex')}`;
     const at = { chainId, sessionManager: NOWHERE, owner: OWNER, clientReference };
     const sessionId = await sessionIdOf(at);
@@ -191,7 +197,7 @@ function sessionOpener(
       priceCeilingWei: DEPOSIT_WEI,
       maxTasks: 100_000,
       idleSeconds: 3_600,
-      taskSeconds: 60,
+      taskSeconds,
     });
     await starter.startSession(
       {

@@ -38,6 +38,8 @@ test('the list names every benchmark once, with what it compares', () => {
     'gas-settle',
     'gas-health',
     'ttft',
+    'gateway',
+    'streams',
     'history',
     'pipeline',
     'sealing',
