@@ -14,7 +14,13 @@ import type { TaskRecord } from '../../domain/lease.js';
 import { parseTokens } from '../../domain/money.js';
 import type { SessionView } from '../../domain/session.js';
 import { openJournal } from '../../nodes/miner/journal.js';
+import { recoverTextSigner } from '../../adapters/chain/text-signer.js';
+import { openPool, query } from '../../adapters/database/pool.js';
+import { getJson, openBlockStore } from '../../adapters/ipfs/block-store.js';
+import { canonicalJson } from '../../adapters/ipfs/canonical.js';
 import { digestOf } from '../../adapters/ipfs/cid.js';
+import { readSecret } from '../../adapters/seal/secret.js';
+import type { ErasureView } from '../../domain/erasure.js';
 import { cortensor, cortensorJson } from './cortensor.js';
 
 /** Nothing settles by itself while the test runs: only what closes. */
@@ -206,6 +212,40 @@ test('an operator deploys what is there already, schedules epochs, onboards and 
   assert.equal(exported.receipt.rows.task, 2);
   const status = await cortensorJson(['export', 'status', settledSession, 'user', ...config]);
   assert.deepEqual(status, exported);
+});
+
+test('an owner has a closed session erased: its keys are gone, its rows too, and a receipt says so', async () => {
+  const show = ['session', 'show', settledSession, ...router];
+  const { view } = await cortensorJson<Opened>(show);
+  const keyring = view.keyring?.cid ?? '';
+  const store = openBlockStore(network.config.ipfs);
+  await store.get(keyring);
+  const sink = openPool(await readSecret(network.config.sinks['user']?.url ?? 'env:NONE'));
+  const countRows = async (): Promise<unknown> => {
+    const count = 'select count(*)::int as n from cortensor.task where session_id = $1';
+    return (await query<{ n: number }>(sink, count, [settledSession]))[0]?.n;
+  };
+  try {
+    assert.equal(await countRows(), 2);
+    const erase = ['session', 'erase', settledSession, ...router];
+    const { erasure } = await cortensorJson<{ erasure: ErasureView }>(erase);
+    assert.equal(erasure.stage, 'Done');
+    assert.ok(erasure.signed !== null);
+    const { receipt, signer, signature, cid } = erasure.signed;
+    assert.deepEqual([receipt.keyrings, receipt.tasks], [[keyring], 2]);
+    assert.deepEqual(
+      receipt.sinks.map((removed) => [removed.sink, removed.rows.task]),
+      [['user', 2]],
+    );
+    const signed = recoverTextSigner(canonicalJson(receipt), signature);
+    assert.ok(signed !== null && sameAddress(signed, signer));
+    assert.deepEqual(await getJson(store, cid, (value) => value), { receipt, signer, signature });
+    await assert.rejects(store.get(keyring), { code: 'CONTENT_MISSING' });
+    assert.equal(await countRows(), 0);
+    assert.deepEqual(await cortensorJson(erase), { erasure }, 'again: the same receipt');
+  } finally {
+    await sink.end();
+  }
 });
 
 test('a miner claims its work, and an owner exits, with routers and workers gone', async () => {
