@@ -34,6 +34,7 @@ import {
   SessionHandle,
   type ExportedSession,
 } from './session.js';
+import { SourceClient } from './sources.js';
 import { RouterSocket, type SocketOptions } from './socket.js';
 import { randomReference, signOpening, signPermit, type OwnerSigner } from './signing.js';
 
@@ -100,6 +101,11 @@ export class CortensorClient {
    * @param before - only older ones than this. */
   epochs(before?: number): Promise<EpochSummary[]> {
     return this.#http.json(`/api/v1/epochs${before === undefined ? '' : `?before=${before}`}`);
+  }
+
+  /** What this key's requests may draw on. */
+  get sources(): SourceClient {
+    return new SourceClient(this.#http);
   }
 
   /** Shows a round of verification.

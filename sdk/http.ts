@@ -20,7 +20,7 @@ export interface RouterOptions {
 }
 
 export interface CallOptions {
-  readonly method?: 'GET' | 'POST' | 'PUT';
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
@@ -120,7 +120,7 @@ export class RouterHttp {
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: bodyOf(body) }),
       ...(signal === undefined ? {} : { signal }),
     });
     if (response.ok) return response;
@@ -134,6 +134,11 @@ export class RouterHttp {
     const { host } = new URL(this.#options.baseUrl);
     return new EngineError('ROUTER_UNREACHABLE', { host }, { cause: error });
   }
+}
+
+/** Bytes go as they are, everything else as JSON. */
+function bodyOf(body: unknown): string | Uint8Array<ArrayBuffer> {
+  return body instanceof Uint8Array ? new Uint8Array(body) : JSON.stringify(body);
 }
 
 /** Reads a router's error, of a response or inside a stream. */

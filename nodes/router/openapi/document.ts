@@ -70,6 +70,10 @@ const PARAMETERS: Readonly<Record<ParameterName, Parameter>> = {
 
 const PATH_SCHEMAS: Readonly<Record<string, { description: string; schema: object }>> = {
   id: { description: 'Session', schema: { type: 'string', pattern: '^[1-9][0-9]{0,18}$' } },
+  source: {
+    description: 'Source',
+    schema: { type: 'string', pattern: '^[a-z0-9][a-z0-9-]{0,63}$' },
+  },
   taskId: { description: 'Task', schema: { type: 'string', pattern: '^0x[0-9a-f]{64}$' } },
   address: {
     description: 'Address',
