@@ -13,6 +13,7 @@ import type {
 } from '../domain/api.js';
 import type { ErasureView } from '../domain/erasure.js';
 import { EngineError, isErrorCode } from '../domain/errors.js';
+import type { ExportOrder, ExportView } from '../domain/export.js';
 import type { SessionId, TaskId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
 import type { Keyring } from '../domain/sealing.js';
@@ -238,6 +239,28 @@ export class SessionHandle {
       }
       return askSealed({ ...common, keyring, channel: await this.#channel }, emit);
     });
+  }
+
+  /** Starts an export to a sink of the session's policy; one that runs goes on instead.
+   * @param options.follow - goes on until the session has ended.
+   * @throws REQUEST_INVALID — the policy does not name the sink. */
+  exportTo(sink: string, options: { readonly follow?: boolean } = {}): Promise<ExportView> {
+    const { follow = false } = options;
+    const call = { method: 'POST', body: { follow } } as const;
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/exports/${sink}`, call);
+  }
+
+  /** How far the export to a sink is. @throws EXPORT_NOT_FOUND — there was none. */
+  exportView(sink: string): Promise<ExportView> {
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/exports/${sink}`);
+  }
+
+  /** Gives an order to an export. `verify` and `remove` also go to one that has ended; their answer is
+   * in the view when it is there within seconds, else in a later one.
+   * @throws EXPORT_NOT_FOUND — none runs. */
+  orderExport(sink: string, order: ExportOrder): Promise<ExportView> {
+    const call = { method: 'POST', body: { order } } as const;
+    return this.#parts.http.json(`/api/v1/sessions/${this.id}/exports/${sink}/orders`, call);
   }
 
   /** Packs up what another process needs, for `CortensorClient.importSession`.

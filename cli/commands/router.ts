@@ -17,6 +17,7 @@ import { openStatusReader } from '../../nodes/router/network/status.js';
 import { startRouter } from '../../nodes/router/router.js';
 import { createErasures } from '../../workers/erasures.js';
 import { startRouterWorkers } from '../../workers/router.js';
+import { createExports } from '../../workers/exports.js';
 import { createStarter } from '../../workers/starter.js';
 import { openChains } from '../chains.js';
 import type { Command } from '../command.js';
@@ -93,6 +94,7 @@ export const router: Command = {
       }),
       judge: createJudge(config.oracles, JUDGE_MS),
       erasures: createErasures({ config, client: temporal.client }),
+      exports: createExports({ config, client: temporal.client }),
       guardStore: openGuardStore(pool),
       log,
     });

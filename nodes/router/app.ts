@@ -10,6 +10,7 @@ import type { SigningDomain } from '../../domain/attestation.js';
 import type { EngineConfig } from '../../domain/config.js';
 import type { ErasureControl } from '../../domain/erasure.js';
 import { EngineError } from '../../domain/errors.js';
+import type { ExportControl } from '../../domain/export.js';
 import type { Address } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
 import { STREAM_PATH, STREAM_PROTOCOL } from '../../domain/stream.js';
@@ -27,6 +28,7 @@ import { Relay, RELAY_HEADER, ROUTER_HEADER } from './relay.js';
 import { addAuthRoutes } from './routes/auth.js';
 import { addChangeRoutes } from './routes/changes.js';
 import { addErasureRoutes } from './routes/erasures.js';
+import { addExportRoutes } from './routes/exports.js';
 import { addJobRoutes } from './routes/jobs.js';
 import { addNetworkRoutes } from './routes/network.js';
 import { addOpenAiRoutes } from './routes/openai.js';
@@ -49,6 +51,8 @@ export interface AppDeps {
   readonly network: NetworkInfo;
   readonly accounts: AccountReader;
   readonly erasures: ErasureControl;
+  /** Exports to users' own stores; absent where nothing carries them out. */
+  readonly exports?: ExportControl;
   readonly routerId: string;
   /** The router's age identity: it opens answers at level `link` for who may see them. */
   readonly identity: string;
@@ -171,6 +175,7 @@ export function createApp(deps: AppDeps): RouterApp {
   addChangeRoutes(app, deps);
   addTaskRoutes(app, deps);
   addErasureRoutes(app, deps);
+  addExportRoutes(app, deps);
   addSourceRoutes(app, deps);
   addNetworkRoutes(app, deps);
   addJobRoutes(app, deps);

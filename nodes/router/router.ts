@@ -1,10 +1,13 @@
 /** A router: HTTP face, miners' hub and activities around one set of sessions. */
+import type { Server } from 'node:http';
+import { Server as NetServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
 import type { NetworkInfo } from '../../domain/api.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import type { ErasureControl } from '../../domain/erasure.js';
 import type { EngineConfig } from '../../domain/config.js';
+import type { ExportControl } from '../../domain/export.js';
 import { routerQueue } from '../../domain/ids.js';
 import type { RouterActivities } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
@@ -33,9 +36,6 @@ const CLOSE_MS = 500;
 /** From the announcement that a router will be stopped to the end of its listening: balancers look
  * elsewhere in the meantime, and clients' connections are used up. */
 const NOTICE_MS = 1_000;
-
-/** From the door to a task; a session that is given up before takes none. */
-const ADMITTED_MS = 1_000;
 
 export interface RouterDeps {
   /** Names the router to miners, and its task queue (`routerQueue`). */
@@ -70,6 +70,8 @@ export interface RouterDeps {
   readonly readDependencies: () => Promise<DependencyStatus>;
   /** Erases sessions that are closed. */
   readonly erasures: ErasureControl;
+  /** Exports to users' own stores; absent where nothing carries them out. */
+  readonly exports?: ExportControl;
   /** What all routers agree on about their callers. */
   readonly guardStore: GuardStore;
   /** Users' sources; absent where there is no embedding model. */
@@ -106,6 +108,7 @@ export function createRouter(deps: RouterDeps): Router {
     hub,
     crypto,
     firstTokenMs: config.firstTokenMs,
+    hedgeMs: config.hedgeMs ?? null,
     taskQueue: routerQueue(routerId),
   });
   const guard = new Guard({
@@ -130,10 +133,8 @@ export interface RunningRouter extends Router {
   /** For the Temporal workers of this process: by it other routers find this one. */
   readonly workerName: string;
   /** Tells everyone that it is being stopped: it is not ready, and connections end with their answers.
-   * After a moment for balancers to hear of it, it listens no more; a request on an old connection
-   * gets ROUTER_DRAINING. What is under way goes on.
-   * @returns a promise that resolves when nobody who was let in is likely to be at the door still,
-   *   a second after that at most. */
+   * After a moment for balancers to hear of it, it listens no more. What is under way goes on; what
+   * comes on an old connection is answered by the router that gets the session next. */
   drain(): Promise<void>;
   /** Drains, gives what is under way until the deadline, then closes everything. Stop the Temporal
    * worker between the two: leases are handed over by its shutdown. */
@@ -171,15 +172,17 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
       deps.log('info', 'router draining', { routerId: deps.routerId, requests: gate.inside });
       // Whoever was on the way here is served still, and connections end with their answers.
       await delay(NOTICE_MS);
-      gate.drain();
-      server.close();
-      await gate.empty(ADMITTED_MS);
+      // What waits to be accepted is accepted first, in the turn that ends here.
+      await new Promise((resolve) => setImmediate(resolve));
+      stopListening(server);
+      router.sessions.stop();
     },
     async close(drainMs = DRAIN_MS) {
-      gate.drain();
+      gate.announce();
       clients.drain();
       // The sessions are given up last: who was let in finds them there.
       await gate.empty(drainMs);
+      gate.drain();
       await Promise.all(
         router.sessions.all().map((held) => router.sessions.release(held, drainMs)),
       );
@@ -195,4 +198,10 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
       await router.crypto.close();
     },
   };
+}
+
+/** Takes no new connections. Those that there are stay, idle ones too: a client may be about to send
+ * its next request on one, which `Server.close` of HTTP would cut off. */
+function stopListening(server: Server): void {
+  NetServer.prototype.close.call(server);
 }

@@ -74,6 +74,7 @@ const PATH_SCHEMAS: Readonly<Record<string, { description: string; schema: objec
     description: 'Source',
     schema: { type: 'string', pattern: '^[a-z0-9][a-z0-9-]{0,63}$' },
   },
+  sink: { description: 'Sink', schema: { type: 'string', pattern: '^[a-z][a-z0-9-]{0,63}$' } },
   taskId: { description: 'Task', schema: { type: 'string', pattern: '^0x[0-9a-f]{64}$' } },
   address: {
     description: 'Address',

@@ -8,12 +8,14 @@ import { completionsSchema } from '../completions.js';
 import { responsesSchema } from '../responses.js';
 import { signInSchema } from '../routes/auth.js';
 import { changeSchema, depositSchema, withdrawalSchema } from '../routes/changes.js';
+import { exportOrderSchema, exportSchema } from '../routes/exports.js';
 import { keyringSchema, openSchema } from '../routes/sessions.js';
 import { searchSchema, sourceSchema } from '../routes/sources.js';
 import { delegateSchema, validateSchema } from '../routes/jobs.js';
 import { taskSchema } from '../routes/tasks.js';
 import * as sources from './source-answers.js';
 import * as answers from './answers.js';
+import { exportView } from './export-answers.js';
 import * as openai from './openai-answers.js';
 
 export type ParameterName =
@@ -197,6 +199,34 @@ export function operationsOf(
       summary: 'Say how far an erasure is; at its end, with the signed receipt',
       answer: 'How far the erasure is',
       schema: answers.erasureView,
+    },
+    {
+      method: 'post',
+      path: '/api/v1/sessions/:id/exports/:sink',
+      tag: 'Sessions',
+      summary: 'Export a session to a sink of its policy, once or until its end',
+      body: exportSchema,
+      status: 202,
+      answer: 'The export as it is by then; the rest goes on by itself',
+      schema: exportView,
+    },
+    {
+      method: 'get',
+      path: '/api/v1/sessions/:id/exports/:sink',
+      tag: 'Sessions',
+      summary: 'Show how far an export is, and what it waits for',
+      answer: 'The export as it is now',
+      schema: exportView,
+    },
+    {
+      method: 'post',
+      path: '/api/v1/sessions/:id/exports/:sink/orders',
+      tag: 'Sessions',
+      summary: 'Pause, resume, retry or stop an export, or have its rows verified or removed',
+      body: exportOrderSchema,
+      status: 202,
+      answer: 'The export as it is by then',
+      schema: exportView,
     },
     {
       method: 'post',
