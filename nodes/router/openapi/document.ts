@@ -81,7 +81,6 @@ const PATH_SCHEMAS: Readonly<Record<string, { description: string; schema: objec
     schema: { type: 'string', pattern: '^0x[0-9a-fA-F]{40}$' },
   },
   cid: { description: 'CID of a block', schema: { type: 'string' } },
-  source: { description: 'Name of a source', schema: { type: 'string' } },
   epoch: { description: 'Number of the epoch', schema: { type: 'integer', minimum: 1 } },
   file: { description: 'Name', schema: { type: 'string' } },
 };
