@@ -19,6 +19,8 @@ export interface RouterInput {
   readonly config: EngineConfig;
   /** As the registry would name them. */
   readonly miners: readonly ReservedMiner[];
+  /** @defaultValue the only one's */
+  readonly routerId?: string;
 }
 
 export interface RouterReady {
@@ -32,7 +34,7 @@ const away = async () => {
 };
 
 quietTemporal();
-runChild<RouterInput, RouterReady>(async ({ config, miners }) => {
+runChild<RouterInput, RouterReady>(async ({ config, miners, routerId = ROUTER_ID }) => {
   const { chainId, contracts } = config.layers.service;
   const payment = contracts['sessionPayment'] as Address;
   const temporal = await connectClient(config.temporal);
@@ -40,7 +42,7 @@ runChild<RouterInput, RouterReady>(async ({ config, miners }) => {
   const pair = await parseIdentity(await readSecret(config.router.identity));
   if (pair === undefined) throw new Error('no identity of the router');
   const router = await startRouter({
-    routerId: ROUTER_ID,
+    routerId,
     config: config.router,
     network: {
       version: 'bench',
@@ -85,6 +87,14 @@ runChild<RouterInput, RouterReady>(async ({ config, miners }) => {
     },
   });
   const { workerName, activities } = router;
-  await startRouterWorkers({ config, routerId: ROUTER_ID, workerName, activities });
+  const workers = await startRouterWorkers({ config, routerId, workerName, activities });
+  // As `cortensor router` stops.
+  process.once('SIGTERM', () => {
+    void router
+      .drain()
+      .then(() => workers.stop())
+      .then(() => router.close())
+      .then(() => process.exit(0));
+  });
   return { url: router.url };
 });

@@ -20,7 +20,7 @@ const SPARE_FRAMES = 64;
 const MAX_FRAME_CHARS_PER_TOKEN = 1_024;
 
 /** What a miner may say of its failure; anything else is a failure. */
-const FAIL_CODES = ['BACKEND_FAILED', 'RATE_LIMITED'] as const;
+const FAIL_CODES = ['BACKEND_FAILED', 'FEATURE_UNSUPPORTED', 'RATE_LIMITED'] as const;
 
 /** Facts of the task that the checks need. */
 export interface AssignmentFacts {
@@ -59,6 +59,8 @@ export class Assignment implements TaskListener {
   isStreamEnded = false;
   /** It said that it would not, before there was anything of an answer. */
   isDeclined = false;
+  /** Another one that was asked to stream beside it has begun before it. */
+  isOutrun = false;
   /** The connection was lost, which is no fault of the answer. */
   isDisconnected = false;
 
@@ -79,6 +81,10 @@ export class Assignment implements TaskListener {
   }
   get isAlive(): boolean {
     return this.state !== 'Failed';
+  }
+  /** Whether the frame that is told of now is its first. */
+  get isFirstFrame(): boolean {
+    return this.#frames === 1;
   }
   get hasPrecommitted(): boolean {
     return this.precommitment !== null && this.isAlive;

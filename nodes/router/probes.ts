@@ -73,6 +73,7 @@ async function runProbe(
       waitsForAll: true,
       deadlineMs,
       firstTokenMs: deadlineMs,
+      hedgeMs: null,
     },
     {
       signingDomain: deps.signingDomain,

@@ -9,9 +9,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Context } from 'hono';
 import type { ErrorBody } from '../../domain/api.js';
 import { EngineError, type ErrorCode } from '../../domain/errors.js';
+import type { SessionId } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
 import type { AppEnv } from './app.js';
 import { bodyTextOf } from './body.js';
+import type { Held } from './peers.js';
 import { HeldElsewhere, type Sessions } from './sessions.js';
 import { SseTail } from './sse-tail.js';
 
@@ -20,7 +22,7 @@ export const RELAY_HEADER = 'x-cortensor-relay';
 /** On its answer: the router that answers. */
 export const ROUTER_HEADER = 'x-cortensor-router';
 /** A holder is looked for so long: a router that vanished has lost its leases by then. */
-const SEARCH_MS = 10_000;
+const SEARCH_MS = 20_000;
 const PAUSE_MS = 150;
 /** Beyond this a router that does not answer is one that cannot be reached. */
 const HEAD_MS = 120_000;
@@ -51,6 +53,7 @@ export interface RelayDeps {
 
 /** What is needed to put one request again. */
 interface Put {
+  readonly sessionId: SessionId;
   readonly url: URL;
   readonly method: string;
   readonly headers: Headers;
@@ -66,11 +69,11 @@ export class Relay {
     this.#deps = deps;
   }
 
-  /** Answers a request whose session is held elsewhere.
+  /** Answers a request whose session is not held here, or was not any more when its task should begin.
    * @throws ROUTER_LEASE_LOST — it was relayed already, or no router that serves it was found.
    * @throws as `Sessions.require` */
-  async answer(c: Context<AppEnv>, held: HeldElsewhere): Promise<Response> {
-    if (c.req.header(RELAY_HEADER) !== undefined) throw held;
+  async answer(c: Context<AppEnv>, lost: EngineError, sessionId: SessionId): Promise<Response> {
+    if (c.req.header(RELAY_HEADER) !== undefined) throw lost;
     const headers = new Headers();
     for (const name of FORWARDED) {
       const value = c.req.header(name);
@@ -82,28 +85,38 @@ export class Relay {
     const { raw } = c.req;
     const { signal, method } = raw;
     const url = new URL(c.req.url);
-    const put: Put = { url, method, headers, body: bodyTextOf(raw), signal, env: c.env };
-    return this.#resumable(await this.#serve(put, held), put, held);
+    const put: Put = { sessionId, url, method, headers, body: bodyTextOf(raw), signal, env: c.env };
+    const held = lost instanceof HeldElsewhere ? lost.held : null;
+    return this.#resumable(await this.#serve(put, held), put);
   }
 
-  async #serve(put: Put, first: HeldElsewhere): Promise<Response> {
+  /** Puts a request to whoever holds its session, until somebody has answered it. */
+  async #serve(put: Put, first: Held | null): Promise<Response> {
     const { sessions } = this.#deps;
-    const { sessionId } = first;
+    const { sessionId, signal } = put;
     let held = first;
+    let miss: Miss = 'moved';
     for (const deadline = Date.now() + SEARCH_MS; ;) {
-      const answer = await this.#forward(put, held);
-      if (typeof answer !== 'string') return answer;
-      if (put.signal.aborted || Date.now() > deadline) throw held;
-      if (answer === 'away') await delay(PAUSE_MS);
+      if (held !== null) {
+        const answer = await this.#forward(put, held);
+        if (typeof answer !== 'string') return answer;
+        miss = answer;
+      }
+      if (signal.aborted || Date.now() > deadline) {
+        throw new EngineError('ROUTER_LEASE_LOST', { sessionId });
+      }
+      if (miss !== 'gone') await delay(PAUSE_MS);
       try {
-        await sessions.retake(held, answer);
+        await sessions.retake(sessionId, held, miss);
       } catch (error) {
         if (!(error instanceof HeldElsewhere)) throw error;
-        held = error;
+        held = error.held;
         continue;
       }
-      this.#deps.log('info', 'request answered in place of another router', { sessionId });
-      return this.#here(put);
+      const answer = await this.#here(put);
+      if (!(await isMoved(answer))) return answer;
+      held = null;
+      miss = 'moved';
     }
   }
 
@@ -114,7 +127,7 @@ export class Relay {
     return await this.#deps.fetch(new Request(url, { method, headers: own, body, signal }), env);
   }
 
-  async #forward(put: Put, { held: { peer } }: HeldElsewhere): Promise<Response | Miss> {
+  async #forward(put: Put, { peer }: Held): Promise<Response | Miss> {
     const { url, method, headers, body, signal } = put;
     const target = new URL(url.pathname + url.search, peer.url);
     const to = new Headers(headers);
@@ -129,8 +142,7 @@ export class Relay {
         body,
         signal: AbortSignal.any([signal, head.signal]),
       });
-      const isStream = response.headers.get('content-type')?.startsWith('text/event-stream');
-      if (response.body !== null && isStream === true) {
+      if (response.body !== null && isStream(response)) {
         return new Response(response.body, { status: response.status, headers: kept(response) });
       }
       const text = await response.text();
@@ -147,22 +159,32 @@ export class Relay {
   }
 
   /** A stream that breaks off before its end is gone on with, after the last event that was given. */
-  #resumable(response: Response, put: Put, held: HeldElsewhere): Response {
-    const isStream = response.headers.get('content-type')?.startsWith('text/event-stream');
-    if (response.body === null || isStream !== true) return response;
+  #resumable(response: Response, put: Put): Response {
+    if (response.body === null || !isStream(response)) return response;
     const tail = new SseTail(response.body, async (lastEventId) => {
-      if (put.signal.aborted) throw held;
-      this.#deps.sessions.forget(held.sessionId);
+      const { sessionId, signal } = put;
+      if (signal.aborted) throw new EngineError('ROUTER_LEASE_LOST', { sessionId });
+      const { log, sessions } = this.#deps;
+      log('info', 'stream of another router broke off', { sessionId });
       const headers = new Headers(put.headers);
       if (lastEventId !== null) headers.set('last-event-id', lastEventId);
-      const again = { ...put, headers };
-      const next = await this.#serve(again, held);
+      const held = sessions.holderOf(sessionId);
+      const next = await this.#serve({ ...put, headers }, held);
       if (next.ok && next.body !== null) return next.body;
       const { error } = (await next.json()) as ErrorBody;
       throw new EngineError(error.code as ErrorCode);
     });
     return new Response(tail.body, { status: response.status, headers: response.headers });
   }
+}
+
+function isStream(response: Response): boolean {
+  return response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+}
+
+/** Whether a router says that it does not serve the session. */
+async function isMoved(response: Response): Promise<boolean> {
+  return response.status === 503 && MOVED.has(codeOf(await response.clone().text()));
 }
 
 function kept(response: Response): Headers {

@@ -103,8 +103,10 @@ export class SessionHost {
       }
       return known;
     }
-    if (this.#isDraining) throw new EngineError('ROUTER_LEASE_LOST');
-    this.#service.requireMiners();
+    if (this.#isDraining) {
+      throw new EngineError('ROUTER_LEASE_LOST', { sessionId: this.lease.sessionId });
+    }
+    this.#service.requireMiners(request.features);
     const { isResumed = false } = request;
     return this.#keep({ taskId, fingerprint, isResumed }, (stream) =>
       this.#service.run(stream, request),

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { openChannel } from '../../adapters/seal/channel.js';
 import { openKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
 import { EngineError } from '../../domain/errors.js';
-import type { SessionId } from '../../domain/ids.js';
+import { TASK_QUEUES, type SessionId } from '../../domain/ids.js';
 import type { ClaimTerms, LeaseInput } from '../../domain/lease.js';
 import { isClientSealed, type KeyringRef, type Reader } from '../../domain/sealing.js';
 import { isReachable, KnownHolders, parsePeer, type Held, type Peer } from './peers.js';
@@ -45,6 +45,7 @@ export class Sessions {
   readonly #holders = new KnownHolders();
   /** This router as others know it; `null` until it listens. */
   #self: Peer | null = null;
+  #isStopping = false;
 
   constructor(deps: SessionsDeps) {
     this.#deps = deps;
@@ -106,6 +107,11 @@ export class Sessions {
     this.#self = self;
   }
 
+  /** Claims nothing any more. Called before the leases are given back. */
+  stop(): void {
+    this.#isStopping = true;
+  }
+
   /** A session that this router serves now, or finishes what it has of it. */
   find(sessionId: SessionId): SessionHost | undefined {
     return this.#hosts.get(sessionId);
@@ -128,17 +134,19 @@ export class Sessions {
    *   be reached, which is no proof: a session is taken from it only while it has no task.
    * @throws as `require` */
   async retake(
-    { sessionId, held }: HeldElsewhere,
+    sessionId: SessionId,
+    held: Held | null,
     miss: 'moved' | 'gone' | 'away',
   ): Promise<SessionHost> {
-    this.forget(sessionId);
-    if (miss === 'gone') return await this.#obtain(sessionId, { gone: held.number });
+    this.#holders.forget(sessionId);
+    if (miss === 'gone' && held !== null)
+      return await this.#obtain(sessionId, { gone: held.number });
     return await this.#obtain(sessionId, miss === 'away' ? {} : { isPatient: true });
   }
 
-  /** Lets the holder of a session be looked for anew. */
-  forget(sessionId: SessionId): void {
-    this.#holders.forget(sessionId);
+  /** Who held a session elsewhere when it was last looked for. */
+  holderOf(sessionId: SessionId): Held | null {
+    return this.#holders.find(sessionId) ?? null;
   }
 
   async #obtain(sessionId: SessionId, terms: ClaimTerms): Promise<SessionHost> {
@@ -160,7 +168,9 @@ export class Sessions {
     const arrival = this.#arrival(sessionId);
     let terms = first;
     for (const deadline = Date.now() + LEASE_WAIT_MS; Date.now() < deadline;) {
-      const { holder, number } = await gateway.claimLease(sessionId, taskQueue, terms);
+      // Who is being stopped asks for any other router.
+      const queue = this.#isStopping ? TASK_QUEUES.routers : taskQueue;
+      const { holder, number } = await gateway.claimLease(sessionId, queue, terms);
       if (holder === taskQueue) {
         const host = await arrival;
         if (host === undefined) break;

@@ -3,6 +3,9 @@
  * precommit before any reveals, so copying an answer is of no use; a miner that fails before the
  * reveal is replaced, after it nobody is. Sessions and health probes run through here alike.
  *
+ * A primary that is slow to begin may be hedged: a second miner is asked to stream too. Whoever's first
+ * frame is here first is the primary; the other is told to stop, and is not at fault.
+ *
  * Every state has its deadline. Queued: `firstTokenMs` for enough miners to be there. Assigned, and
  * Acked as the primary: `firstTokenMs` from one sign of progress to the next. Acked as another: as
  * long again as the quickest took to precommit. Precommitted: COMMIT_MS. Committed by a majority:
@@ -44,6 +47,9 @@ export interface RunPlan {
   readonly deadlineMs: number;
   /** Without an ack, a first frame or a further frame for so long, a miner is replaced. */
   readonly firstTokenMs: number;
+  /** After so long without a first frame of the primary another miner is asked to stream too, and the
+   * first that does is the primary; `null`: never. */
+  readonly hedgeMs: number | null;
 }
 
 /** The request as a frame, or at rest. */
@@ -172,9 +178,10 @@ export class TaskRun {
     if (this.#alive.length < this.#plan.quorum) this.#awaitMiners();
   }
 
-  #ask(link: MinerLink): void {
+  /** @param isHedge - it streams beside the primary, which has not begun. */
+  #ask(link: MinerLink, isHedge = false): void {
     const { sessionId, taskId, seed, maxTokens, deadlineMs, hasPrimary } = this.#plan;
-    const isPrimary = hasPrimary && !this.#alive.some((a) => a.isPrimary);
+    const isPrimary = isHedge || (hasPrimary && !this.#alive.some((a) => a.isPrimary));
     const { signingDomain, crypto } = this.#port;
     const facts = { sessionId, taskId, maxTokens, signingDomain, crypto };
     const assignment = new Assignment(link, isPrimary, facts, {
@@ -182,6 +189,7 @@ export class TaskRun {
         if (this.state === 'Assigned') this.state = 'Acked';
       },
       onFrame: (a, frame) => {
+        if (a.isFirstFrame) this.#choosePrimary(a);
         this.#hasBegun = true;
         this.#port.onFrame(a.miner, frame);
       },
@@ -196,9 +204,10 @@ export class TaskRun {
     if (this.state === 'Queued') this.state = 'Assigned';
     this.#asked.add(link.address.toLowerCase());
     this.#assignments.push(assignment);
-    if (isPrimary) {
+    if (isPrimary && !isHedge) {
       this.#primary = link.address;
       this.#port.onPrimary(link.address);
+      this.#hedge(assignment);
     }
     const leftMs = deadlineMs * PRECOMMIT_SHARE - (Date.now() - this.#startedAt);
     link.listen(taskId, assignment);
@@ -207,6 +216,35 @@ export class TaskRun {
       task: { sessionId, taskId, ...this.#body, seed, isPrimary, deadlineMs: Math.round(leftMs) },
     });
     this.#watchProgress(assignment, this.#plan.firstTokenMs);
+  }
+
+  /** Asks another miner to stream, when this one is slow to begin. */
+  #hedge(slow: Assignment): void {
+    const { hedgeMs } = this.#plan;
+    if (hedgeMs === null) return;
+    this.#after(hedgeMs, () => {
+      const isWaiting = slow.isAlive && slow.firstFrameAt === null;
+      if (!isWaiting || !this.#takesMiners || this.#streaming.length > 1) return;
+      const link = this.#port.next(this.#asked);
+      if (link !== undefined) this.#ask(link, true);
+    });
+  }
+
+  get #streaming(): Assignment[] {
+    return this.#alive.filter((a) => a.isPrimary);
+  }
+
+  /** Whoever begins is the primary from there on. */
+  #choosePrimary(first: Assignment): void {
+    if (this.#primary !== first.miner) {
+      this.#primary = first.miner;
+      this.#port.onPrimary(first.miner);
+    }
+    for (const other of this.#streaming) {
+      if (other === first) continue;
+      other.isOutrun = true;
+      this.#drop(other, 'MINER_TIMEOUT');
+    }
   }
 
   /** One timer an assignment: it looks whether there was progress, and comes back when that is due. */
@@ -255,6 +293,9 @@ export class TaskRun {
   #onFailed(failed: Assignment): void {
     if (this.state !== 'Ended') this.#blame(failed);
     if (this.#takesMiners) {
+      // The one that was asked beside it has its place, and is the one that the client waits for.
+      const [heir] = this.#streaming;
+      if (failed.isPrimary && !failed.isOutrun && heir !== undefined) this.#choosePrimary(heir);
       // A miner that lost its connection may come back, and is asked once more then.
       const key = failed.miner.toLowerCase();
       if (failed.isDisconnected && !this.#askedAgain.has(key)) {
@@ -267,7 +308,8 @@ export class TaskRun {
   }
 
   /** A busy miner, or one that was let go, is not at fault. */
-  #blame({ miner, failure }: Assignment): void {
+  #blame({ miner, failure, isOutrun }: Assignment): void {
+    if (isOutrun) return;
     const isFault =
       failure !== null && failure !== 'RATE_LIMITED' && failure !== 'ROUTER_LEASE_LOST';
     if (isFault) this.#port.onFault(miner, failure);

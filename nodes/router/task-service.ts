@@ -12,6 +12,7 @@ import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.j
 import { sameAddress, type Address, type Cid, type TaskId } from '../../domain/ids.js';
 import type { CompleteAnswer, LeaseInput, OpenTask, SubmitAnswer } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
+import type { ModelFeature } from '../../domain/features.js';
 import type { Frame } from '../../domain/sealing.js';
 import type { TaskCompletion, TaskEvidence, TaskState, TaskSubmission } from '../../domain/task.js';
 import type { SessionGrant } from '../../domain/wire.js';
@@ -42,6 +43,7 @@ export interface ServiceDeps {
   readonly signingDomain: SigningDomain;
   readonly crypto: CryptoPool;
   readonly firstTokenMs: number;
+  readonly hedgeMs: number | null;
   /** What was seen of miners, over all sessions. */
   readonly track: TrackRecord;
   readonly log: Log;
@@ -61,6 +63,8 @@ export interface TaskRequest {
   readonly taskId: TaskId;
   readonly maxPromptTokens: number;
   readonly maxTokens: number;
+  /** What its miners must support; nothing beyond text where absent. */
+  readonly features?: readonly ModelFeature[];
   readonly frame: Frame;
   /** Equal for requests of one conversation; absent where only the client can tell. */
   readonly conversation?: string;
@@ -76,7 +80,7 @@ export interface TaskRequest {
 }
 
 type Bounds = Pick<TaskSubmission, 'maxPromptTokens' | 'maxTokens' | 'seed'> &
-  Pick<TaskRequest, 'conversation'>;
+  Pick<TaskRequest, 'conversation' | 'features'>;
 
 /** A task whose miners are done with it. */
 interface RanTask {
@@ -116,10 +120,14 @@ export class TaskService {
   }
 
   /** Call before a request is taken on.
-   * @throws NO_MINERS — too few reserved miners are connected for a majority. */
-  requireMiners(): void {
-    const { available } = this.#dispatch;
-    if (available < this.#quorum) throw new EngineError('NO_MINERS', { available });
+   * @throws NO_MINERS — too few reserved miners are connected for a majority.
+   * @throws FEATURE_UNSUPPORTED — enough are connected, but too few support what is asked for. */
+  requireMiners(features: readonly ModelFeature[] = []): void {
+    const available = this.#dispatch.available(features);
+    if (available >= this.#quorum) return;
+    const canNever = available + this.#dispatch.absent < this.#quorum;
+    if (features.length === 0 || !canNever) throw new EngineError('NO_MINERS', { available });
+    throw new EngineError('FEATURE_UNSUPPORTED', { field: features.join(', '), available });
   }
 
   /** Serves a new request; its events go to `stream`.
@@ -246,9 +254,9 @@ export class TaskService {
   }
 
   #plan(stream: TaskStream, taskId: TaskId, bounds: Bounds, pins: Promise<unknown>[]): TaskRun {
-    const { hub, signingDomain, crypto, firstTokenMs, track } = this.#deps;
+    const { hub, signingDomain, crypto, firstTokenMs, hedgeMs, track } = this.#deps;
     const { sessionId, policy } = this.#lease;
-    const { conversation = '' } = bounds;
+    const { conversation = '', features = [] } = bounds;
     const plan = {
       sessionId,
       taskId,
@@ -260,12 +268,13 @@ export class TaskService {
       waitsForAll: false,
       deadlineMs: this.#taskMs,
       firstTokenMs,
+      hedgeMs,
     };
     return new TaskRun(plan, {
       signingDomain,
       crypto,
       next: (asked) => {
-        const link = this.#dispatch.next(asked, conversation);
+        const link = this.#dispatch.next(asked, conversation, features);
         link?.grant(this.#keys.grant);
         return link;
       },

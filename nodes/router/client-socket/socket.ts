@@ -149,6 +149,7 @@ export class ClientSocket {
   #start(message: RequestMessage, call: CallRoute): void {
     const { id } = message;
     if (this.#requests.has(id)) throw unexpected('id', 'an id that is not in use');
+    if (this.#deps.isDraining()) return this.#say(new EngineError('ROUTER_DRAINING'), id, true);
     if (this.#requests.size >= STREAM_LIMITS.requests) {
       const limit = `${STREAM_LIMITS.requests} requests at once on a socket`;
       return this.#say(

@@ -295,9 +295,9 @@ test('a router that is stopped says so, ends what is under way, and closes', asy
   await busy.first('draining');
   await until(() => idle.closed !== null, 'the end of who asks for nothing');
   assert.equal(idle.closed?.code, 1001);
-  await drained;
   busy.ask('b', 'three');
   assert.equal(codeOf(await busy.end('b')), 'ROUTER_DRAINING');
+  await drained;
   const closed = world.router.close(10_000);
   held.open();
   assert.equal((await busy.end('a')).type, 'ended');

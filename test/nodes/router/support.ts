@@ -301,6 +301,7 @@ export interface WorldOptions {
   readonly openTasks?: readonly OpenTask[];
   readonly judge?: Judge;
   readonly firstTokenMs?: number;
+  readonly hedgeMs?: number;
   readonly silenceMs?: number;
   readonly readNode?: RouterDeps['registry']['readNode'];
   /** Reserved, but not connected by themselves. */
@@ -435,6 +436,7 @@ export async function startWorld(
       maxPromptBytes: 4_096,
       maxBodyBytes: 64 * 1024,
       firstTokenMs: options.firstTokenMs ?? 5_000,
+      hedgeMs: options.hedgeMs ?? null,
     },
     network: NETWORK,
     signingDomain: DOMAIN,
