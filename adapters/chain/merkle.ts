@@ -3,28 +3,29 @@
  * hashed twice so that no inner node can pose as one. The order of leaves matters for the root.
  * @see https://docs.openzeppelin.com/contracts/5.x/api/utils#MerkleProof
  */
-import { AbiCoder, concat, keccak256, ZeroHash } from 'ethers';
+import { AbiCoder, concat, keccak256, ParamType, ZeroHash } from 'ethers';
 import type { NodeHealth } from '../../domain/health.js';
 import type { Cid, Hex } from '../../domain/ids.js';
 import { TASK_OUTCOMES, type SettledTask } from '../../domain/task.js';
 import { digestOf } from '../ipfs/cid.js';
 
+/** Types of leaves, read once: that takes as long as the rest of the hash. */
+const TASK_LEAF = typesOf('uint64', 'bytes32', 'uint256', 'uint8', 'bytes32', 'bytes32', 'uint256');
+const SCORE_LEAF = typesOf('address', 'uint16', 'uint8');
+
 /** Leaf of a settled task: how it ended, what it cost, and where evidence and answer lie.
  * @throws REQUEST_INVALID — a CID is not one of ours.
  * @see contracts/src/service/ISessionPayment.sol taskLeaf */
 export function taskLeaf(task: SettledTask): Hex {
-  return leaf(
-    ['uint64', 'bytes32', 'uint256', 'uint8', 'bytes32', 'bytes32', 'uint256'],
-    [
-      task.sessionId,
-      task.taskId,
-      task.ordinal,
-      TASK_OUTCOMES.indexOf(task.outcome),
-      digestOrZero(task.evidenceCid),
-      digestOrZero(task.resultCid),
-      task.chargeWei,
-    ],
-  );
+  return leaf(TASK_LEAF, [
+    task.sessionId,
+    task.taskId,
+    task.ordinal,
+    TASK_OUTCOMES.indexOf(task.outcome),
+    digestOrZero(task.evidenceCid),
+    digestOrZero(task.resultCid),
+    task.chargeWei,
+  ]);
 }
 
 /** The digest that contracts store of a block; zero where there is none.
@@ -35,7 +36,7 @@ export function digestOrZero(cid: Cid | undefined): Hex {
 
 /** Leaf of a miner's score in an epoch. @see contracts/src/health/IHealthLedger.sol scoreLeaf */
 export function scoreLeaf(health: Pick<NodeHealth, 'miner' | 'scoreBps' | 'level'>): Hex {
-  return leaf(['address', 'uint16', 'uint8'], [health.miner, health.scoreBps, health.level]);
+  return leaf(SCORE_LEAF, [health.miner, health.scoreBps, health.level]);
 }
 
 /** Root over leaves in their order; a level's odd last node moves up as it is.
@@ -77,6 +78,10 @@ function hashPair(a: Hex, b: Hex): Hex {
   return keccak256(concat([low, high])) as Hex;
 }
 
-function leaf(types: readonly string[], values: readonly unknown[]): Hex {
+function typesOf(...types: readonly string[]): readonly ParamType[] {
+  return types.map((type) => ParamType.from(type));
+}
+
+function leaf(types: readonly ParamType[], values: readonly unknown[]): Hex {
   return keccak256(keccak256(AbiCoder.defaultAbiCoder().encode(types, values))) as Hex;
 }
