@@ -20,7 +20,7 @@ import type { SessionContext } from './session-context.js';
 import { recordSteps } from './session-steps.js';
 
 /** Ended tasks wait this long for company before they are reported to the settlement workflow. */
-const SETTLE_DELAY = '300ms';
+const SETTLE_DELAY = '2s';
 /** Unsettled tasks are reported again this often: the settlement workflow knows what it has. */
 const REMINDER_MS = 10 * 60_000;
 
