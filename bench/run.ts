@@ -8,12 +8,15 @@ import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect, parseArgs } from 'node:util';
 import { isMet, type Bench, type Metrics } from './bench.js';
+import { exportRows } from './export.js';
 import { gasHealth } from './gas-health.js';
 import { gasSettle } from './gas-settle.js';
 import { gateway } from './gateway.js';
 import { history } from './history.js';
+import { ipfs } from './ipfs.js';
 import { pipeline } from './pipeline.js';
 import { recovery } from './recovery.js';
+import { retrieval } from './retrieval.js';
 import { sealing } from './sealing.js';
 import { streams } from './streams.js';
 import { ttft } from './ttft.js';
@@ -27,6 +30,9 @@ const BENCHES: readonly Bench[] = [
   history,
   pipeline,
   sealing,
+  exportRows,
+  ipfs,
+  retrieval,
   recovery,
 ];
 
