@@ -30,6 +30,7 @@ const BENCHES: readonly Bench[] = [
   history,
   pipeline,
   sealing,
+  retrieval,
   exportRows,
   ipfs,
   retrieval,

@@ -161,6 +161,31 @@ export const COMMANDS: Commands = {
       },
     },
   },
+  source: {
+    summary: "documents and tables that a key's requests may draw on",
+    commands: {
+      add: {
+        summary: 'upload a file to one',
+        load: async () => (await import('./commands/source.js')).sourceAdd,
+      },
+      list: {
+        summary: 'list them',
+        load: async () => (await import('./commands/source.js')).sourceList,
+      },
+      show: {
+        summary: 'say how far one is ingested',
+        load: async () => (await import('./commands/source.js')).sourceShow,
+      },
+      search: {
+        summary: 'find the passages that fit a question',
+        load: async () => (await import('./commands/source.js')).sourceSearch,
+      },
+      remove: {
+        summary: 'remove one, its key first',
+        load: async () => (await import('./commands/source.js')).sourceRemove,
+      },
+    },
+  },
   session: {
     summary: "an owner's session: open it, ask, pay in and out, end it",
     commands: {

@@ -5,6 +5,7 @@ export { kubo } from './kubo.js';
 export { mariadb, mariadbBase } from './mariadb.js';
 export { chatModel, embeddingModel } from './models.js';
 export { postgres } from './postgres.js';
+export { questionSet } from './question-set.js';
 export { temporal } from './temporal.js';
 export { temporalTestServer } from './test-server.js';
 export { vectorPostgres } from './vector-postgres.js';

@@ -17,6 +17,7 @@ import { isContextMessage, type Citation, type SourceView } from '../../../domai
 import type { ChatRequest } from '../../../domain/task.js';
 import { embeddingModel, obtain } from '../../../servers/obtain/index.js';
 import { startKubo, startPostgres } from '../../../servers/start/index.js';
+import { blocks, readPage } from '../../docs/markdown.js';
 import { lockedPdf, pdfOf } from '../../support/pdf.js';
 import { RETRIES, startLocal, withWorkers } from '../../support/workflows.js';
 import { readSse, startWorld, type World } from './support.js';
@@ -162,6 +163,35 @@ test('an answer cites the documents that its owner has brought, by the address o
     (JSON.parse(Buffer.from(plain).toString()) as Cited['cortensor']).citations,
     citations,
   );
+});
+
+test('the example of the page on sources runs as it is written there', async () => {
+  const page = readPage('docs/sources.md');
+  const [leave = '', travel = ''] = blocks(page, 'markdown');
+  const [key = ''] = blocks(page, 'text');
+  const [body = '', expected = ''] = blocks(page, 'json');
+  await ask('PUT', '/api/v1/sources/example', { level: 'open', spec: { kind: 'documents' } });
+  await upload('example', 'Leave', 'text/markdown', leave);
+  await upload('example', 'Travel', 'text/markdown', travel);
+  await upload('example', 'Keys', 'application/pdf', pdfOf([key.trim()]));
+  assert.equal((await settled('example')).state, 'ready');
+  const { citations } = (
+    (await (await ask('POST', '/v1/chat/completions', JSON.parse(body) as object)).json()) as Cited
+  ).cortensor;
+  const written = JSON.parse(expected) as Cited;
+  // Scores differ a little from processor to processor.
+  const unscored = (list: readonly Citation[]) => list.map(({ score: _, ...citation }) => citation);
+  assert.deepEqual(
+    unscored(citations),
+    unscored(written.cortensor.citations),
+    JSON.stringify(citations),
+  );
+  for (const { cid, title } of citations) {
+    const text = Buffer.from(await store.get(cid)).toString();
+    assert.match(text, title.startsWith('Travel') ? /Maria Kern/ : /./);
+  }
+  await ask('DELETE', '/api/v1/sources/example');
+  assert.equal((await settled('example')).state, 'removed');
 });
 
 test('a stream tells its citations before its end, and a repeated request the same ones', async () => {
