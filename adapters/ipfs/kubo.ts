@@ -9,6 +9,7 @@ import type { CID } from 'multiformats/cid';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { BlockStore, CallOptions, PutOptions } from './block-store.js';
+import { openBlockReader } from './block-reader.js';
 import { asBytes, cidOf, codecOf, isBlock, MAX_BLOCK_BYTES, parseContentCid } from './cid.js';
 import { openRawWriter } from './raw-writer.js';
 import { unreachable } from './unreachable.js';
@@ -50,6 +51,7 @@ export function openKubo(config: {
   const kubo = create({ url: config.apiUrl });
   const queue = new PQueue({ concurrency: MAX_CALLS });
   const writeRaw = openRawWriter(config);
+  const readBlock = openBlockReader(config.apiUrl);
 
   /** Runs one call under the deadline. `timedOut` decides what no answer in time means. */
   async function call<T>(
@@ -111,17 +113,10 @@ export function openKubo(config: {
     },
 
     async get(cid, { maxBytes = MAX_BLOCK_BYTES, ...options } = {}) {
-      const name = parseContentCid(cid);
+      parseContentCid(cid);
       const bytes = await call(
         options,
-        async (signal) => {
-          try {
-            return await kubo.block.get(name, { signal });
-          } catch (cause) {
-            if (isNotFound(cause)) throw new EngineError('CONTENT_MISSING', { cid }, { cause });
-            throw cause;
-          }
-        },
+        (signal) => readBlock(cid, { signal, maxBytes }),
         async () => {
           const reason = await probe(kubo);
           return reason === undefined
@@ -129,7 +124,6 @@ export function openKubo(config: {
             : unreachable(reason, 'no answer in time');
         },
       );
-      if (bytes.length > maxBytes) throw tooLarge(bytes.length, maxBytes);
       if (!isBlock(cid, bytes)) throw new EngineError('CONTENT_MISMATCH', { cid });
       return bytes;
     },

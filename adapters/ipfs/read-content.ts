@@ -9,7 +9,7 @@ import { codecOf } from './cid.js';
 import { decodeNode, type FileLink } from './unixfs.js';
 
 /** Blocks that are asked for before they are needed; their bytes are what a stream holds. */
-const AHEAD = 4;
+const AHEAD = 8;
 /** Rows of nodes above the leaves: enough for any file, and an end to what nests without one. */
 const MAX_DEPTH = 16;
 
