@@ -30,7 +30,6 @@ const BENCHES: readonly Bench[] = [
   history,
   pipeline,
   sealing,
-  retrieval,
   exportRows,
   ipfs,
   retrieval,

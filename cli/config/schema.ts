@@ -281,17 +281,6 @@ export const fileSchema = section({
       }),
     )
     .default({}),
-  databases: z
-    .record(
-      name,
-      z.strictObject({
-        url: secret,
-        owners: z
-          .array(text('a caller such as key:NAME', /^(key:.{1,200}|wallet:0x[0-9a-f]{40})$/))
-          .min(1),
-      }),
-    )
-    .default({}),
   hosts: z.record(name, userHost).default({}),
   servers: section({
     temporal: section({
