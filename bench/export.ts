@@ -165,7 +165,10 @@ interface CopyConnection {
 function copyField(value: unknown): string {
   if (value === null) return '\\N';
   if (value instanceof Uint8Array) return `\\\\x${Buffer.from(value).toString('hex')}`;
-  return String(value).replaceAll('\\', '\\\\').replaceAll('\t', '\\t').replaceAll('\n', '\\n');
+  return String(value as string | number | boolean)
+    .replaceAll('\\', '\\\\')
+    .replaceAll('\t', '\\t')
+    .replaceAll('\n', '\\n');
 }
 
 function pagesOf(sessionId: string): ExportRows[] {

@@ -317,6 +317,7 @@ export interface WorldOptions {
   readonly chainReader?: RouterDeps['chainReader'];
   readonly readDependencies?: RouterDeps['readDependencies'];
   readonly sources?: RouterDeps['sources'];
+  readonly exports?: RouterDeps['exports'];
 }
 
 /** Erasures that are done as soon as they are asked for. */
@@ -482,6 +483,7 @@ export async function startWorld(
     log: () => undefined,
     ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
     ...(options.sources === undefined ? {} : { sources: options.sources }),
+    ...(options.exports === undefined ? {} : { exports: options.exports }),
   });
   const lease: LeaseInput = {
     sessionId: SESSION,
