@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { LeaseInput } from '../../domain/lease.js';
+import type { LeaseEnd, LeaseInput } from '../../domain/lease.js';
 import type { SessionView } from '../../domain/session.js';
 import {
   awaitStateUpdate,
@@ -85,17 +85,22 @@ test('session: continues as new after 1,500 updates with its open tasks, charges
 
 /** Routers that hold leases until a test ends them, and note which they were given. */
 function routers() {
-  const leases: { router: string; input: LeaseInput; end: (error?: Error) => void }[] = [];
+  const leases: {
+    router: string;
+    input: LeaseInput;
+    end: (error?: Error | LeaseEnd) => void;
+  }[] = [];
   const routerOf = (router: string) => ({
     holdLease: async (input: LeaseInput) => {
       const context = Context.current();
       const beat = setInterval(() => context.heartbeat(), 500);
       try {
-        const held = new Promise<void>((resolve, reject) => {
-          const end = (error?: Error) => (error === undefined ? resolve() : reject(error));
+        const held = new Promise<LeaseEnd | null>((resolve, reject) => {
+          const end = (error?: Error | LeaseEnd) =>
+            error instanceof Error ? reject(error) : resolve(error ?? null);
           leases.push({ router, input, end });
         });
-        await Promise.race([held, context.cancelled]);
+        return await Promise.race([held, context.cancelled]);
       } finally {
         clearInterval(beat);
       }
@@ -170,6 +175,71 @@ test('session: a lease moves to another router only while no task is open', asyn
     assert.equal(moved.holder, 'router:b');
     const second = await lease(2);
     assert.equal(second.router, 'b');
+    second.end();
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
+    await handle.result();
+  });
+});
+
+test('session: a lease whose holder is known to have died moves at once, tasks and all', async () => {
+  const { fakes, lease } = routers();
+  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+    await lease(1);
+    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    const claim = (gone: number) =>
+      handle.executeUpdate(claimLeaseUpdate, { args: ['router:b', { gone }] });
+    assert.deepEqual(await claim(7), { holder: 'router:a', number: 1 });
+    assert.equal((await claim(1)).holder, 'router:b');
+    const second = await lease(2);
+    assert.equal(second.router, 'b');
+    assert.equal(second.input.openTasks.length, 1);
+    assert.equal((await claim(1)).number, 2, 'the lease that is gone is another one');
+    await handle.executeUpdate(completeTasksUpdate, {
+      args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
+    });
+    second.end();
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
+    await handle.result();
+  });
+});
+
+test('session: a patient router leaves an idle session where it is', async () => {
+  const { fakes, lease } = routers();
+  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+    const { end } = await lease(1);
+    const terms = { isPatient: true };
+    const asked = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:b', terms] });
+    assert.equal(asked.holder, 'router:a');
+    end();
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
+    await handle.result();
+  });
+});
+
+test('session: tasks that a router finishes after it gave the lease back are named to the next', async () => {
+  const { fakes, lease } = routers();
+  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
+    const handle = await start(sessionInput());
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+    const first = await lease(1);
+    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    first.end({ leaving: [{ taskId: TASK, forMs: 15_000 }] });
+    const second = await lease(2);
+    assert.equal(second.router, 'any');
+    const [leaving] = second.input.leaving;
+    assert.equal(leaving?.taskId, TASK);
+    assert.ok(leaving.forMs > 0 && leaving.forMs <= 15_000);
+    assert.equal(second.input.openTasks.length, 1);
+    await handle.executeUpdate(completeTasksUpdate, {
+      args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
+    });
     second.end();
     await handle.executeUpdate(closeSessionUpdate, CLOSE);
     await handle.result();
