@@ -51,7 +51,7 @@ export type MinerMessage =
       readonly address: Address;
       readonly models: readonly string[];
       /** Of each model, what it can do beyond text; nothing where it is not named. */
-      readonly features?: Readonly<Record<string, readonly ModelFeature[]>>;
+      readonly features?: Readonly<Record<string, readonly ModelFeature[]>> | undefined;
       readonly capacity: number;
     }
   | { readonly type: 'proof'; readonly signature: Hex }

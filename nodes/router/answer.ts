@@ -8,8 +8,10 @@ import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { openAtRest } from '../../adapters/seal/at-rest.js';
 import type { Channel } from '../../adapters/seal/channel.js';
 import { taskIdOf } from '../../adapters/seal/task-id.js';
+import { AnswerParts } from '../../domain/answer-parts.js';
 import { maxPromptTokensOf } from '../../domain/chat.js';
 import { EngineError, findEngineError } from '../../domain/errors.js';
+import { featuresOf } from '../../domain/features.js';
 import { parseSessionId, type SessionId } from '../../domain/ids.js';
 import type { ContextAsk } from '../../domain/source.js';
 import type { ChatRequest } from '../../domain/task.js';
@@ -134,13 +136,13 @@ export async function takeOn(
   key: string = randomUUID(),
   grounded?: Grounded,
 ): Promise<ServedTask> {
-  const { model, messages, maxTokens } = request;
+  const { model, maxTokens } = request;
   if (host.lease.policy.model !== model) {
     throw new EngineError('MODEL_UNKNOWN', { model, ofSession: host.lease.policy.model });
   }
   const tokens = {
     most: maxPromptTokensOf(request) + maxTokens,
-    expected: Math.ceil(promptBytes(messages) / BYTES_PER_TOKEN) + maxTokens,
+    expected: Math.ceil(promptBytes(request) / BYTES_PER_TOKEN) + maxTokens,
   };
   return deps.guard.spend(c, tokens, () => accept(deps, host, channel, request, key, grounded));
 }
@@ -191,6 +193,7 @@ async function accept(
     taskId,
     maxPromptTokens: maxPromptTokensOf(request),
     maxTokens: request.maxTokens,
+    features: featuresOf(request),
     frame: await sealer.seal(bytes, true),
     conversation: conversationOf(request.messages),
     fingerprint: createHash('sha256')
@@ -221,11 +224,12 @@ function transcript({ deps, host, channel, task }: Reply, isLive: boolean, signa
 
 async function answerWhole(c: Context<AppEnv>, reply: Reply): Promise<Response> {
   const { task, head, shape } = reply;
-  let text = '';
+  const said = new AnswerParts();
   for await (const event of transcript(reply, false, c.req.raw.signal)) {
-    if (event?.type === 'delta') text += event.text;
+    if (event?.type === 'delta') said.take(event);
+    if (event?.type === 'tool-call') said.take({ ...event, index: event.call });
     if (event?.type !== 'end') continue;
-    return c.json(shape.whole(head, text, event), 200, headersOf(task));
+    return c.json(shape.whole(head, said, event), 200, headersOf(task));
   }
   // The client has gone; the task runs on, and its idempotency key finds it again.
   throw new EngineError('INTERNAL', { reason: 'the request was aborted' });

@@ -3,12 +3,25 @@
  * @see https://platform.openai.com/docs/api-reference/chat
  */
 import { z } from 'zod';
+import type { AnswerParts } from '../../domain/answer-parts.js';
+import { parseChatRequest } from '../../domain/chat.js';
 import { EngineError } from '../../domain/errors.js';
 import type { ChatMessage, ChatRequest, TokenUsage } from '../../domain/task.js';
 import type { ErrorBody } from '../../domain/api.js';
 import type { TaskId } from '../../domain/ids.js';
 import { contextSchema } from './context.js';
+import { toolCallId } from '../../domain/tools.js';
 import { sseEvent } from './sse.js';
+import {
+  chatCalls,
+  chatFormat,
+  chatToolChoice,
+  chatTools,
+  extrasOf,
+  stopSchema,
+  toToolCall,
+  type Extras,
+} from './tools.js';
 import type { TranscriptEvent } from './transcript.js';
 
 const DEFAULT_MAX_TOKENS = 512;
@@ -19,7 +32,10 @@ const otherPart = z.looseObject({ type: z.enum(['image_url', 'input_audio', 'fil
 const content = z.union([z.string(), z.array(z.union([textPart, otherPart])).min(1)]);
 const message = z.object({
   role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
-  content,
+  /** An assistant that only called tools has none. */
+  content: content.nullish(),
+  tool_calls: chatCalls,
+  tool_call_id: z.string().min(1).max(128).optional(),
 });
 
 /** What the bodies of all of OpenAI's text endpoints have in common. */
@@ -45,16 +61,17 @@ export const chatSchema = z.looseObject({
   max_completion_tokens: tokenLimit.nullish(),
   stream_options: streamOptions,
   n: z.literal(1).nullish(),
-  stop: nothing,
+  stop: stopSchema,
   seed: z.int().nullish(),
-  tools: noItems,
-  tool_choice: z.enum(['none', 'auto']).nullish(),
+  tools: chatTools,
+  tool_choice: chatToolChoice,
+  parallel_tool_calls: z.boolean().nullish(),
   functions: noItems,
   function_call: z.enum(['none', 'auto']).nullish(),
   logprobs: z.literal(false).nullish(),
   top_logprobs: z.literal(0).nullish(),
   logit_bias: z.strictObject({}).nullish(),
-  response_format: z.object({ type: z.literal('text') }).nullish(),
+  response_format: chatFormat,
   presence_penalty: z.literal(0).nullish(),
   frequency_penalty: z.literal(0).nullish(),
   reasoning_effort: z.literal('none').nullish(),
@@ -70,15 +87,11 @@ export type ChatBody = z.infer<typeof chatSchema>;
 /** Asked for, these would change the answer, and no miner can be held to it: better refused. */
 export const CHAT_UNSUPPORTED: ReadonlySet<string> = new Set([
   'n',
-  'stop',
-  'tools',
-  'tool_choice',
   'functions',
   'function_call',
   'logprobs',
   'top_logprobs',
   'logit_bias',
-  'response_format',
   'presence_penalty',
   'frequency_penalty',
   'reasoning_effort',
@@ -95,10 +108,12 @@ export interface Ask {
   readonly maxTokens: number;
   readonly temperature: number | null | undefined;
   readonly topP: number | null | undefined;
+  /** Beyond text. */
+  readonly extras?: Extras;
 }
 
 /** What a chat body asks for.
- * @throws FEATURE_UNSUPPORTED — something else than text, or a seed that would be broken. */
+ * @throws FEATURE_UNSUPPORTED — images, sound or files, or a seed that would be broken. */
 export function askOfChat(body: ChatBody): Ask {
   if (body.seed != null && (body.temperature ?? 0) > 0) {
     throw new EngineError('FEATURE_UNSUPPORTED', {
@@ -106,12 +121,20 @@ export function askOfChat(body: ChatBody): Ask {
       expected: 'temperature 0: each task has its own seed, which miners are compared by',
     });
   }
+  const { tool_choice: choice, response_format: format } = body;
   return {
     model: body.model,
     messages: body.messages.map(toMessage),
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? DEFAULT_MAX_TOKENS,
     temperature: body.temperature,
     topP: body.top_p,
+    extras: extrasOf({
+      stop: body.stop,
+      tools: body.tools?.map((tool) => tool.function),
+      choice: typeof choice === 'object' ? choice?.function : choice,
+      parallel: body.parallel_tool_calls,
+      format: format?.type === 'json_schema' ? format.json_schema : format?.type,
+    }),
   };
 }
 
@@ -119,27 +142,43 @@ export function askOfChat(body: ChatBody): Ask {
  * @throws PROMPT_INVALID — nothing to answer, or text that is not well-formed Unicode.
  * @throws PROMPT_TOO_LARGE — more than `maxPromptBytes` of UTF-8. */
 export function toChatRequest(ask: Ask, maxPromptBytes: number): ChatRequest {
-  const { model, messages, maxTokens, temperature, topP } = ask;
+  const { model, messages, maxTokens, temperature, topP, extras } = ask;
   if (messages.every(({ content: text }) => text.trim() === '')) {
     throw new EngineError('PROMPT_INVALID', { expected: 'some text' });
   }
   if (messages.some(({ content: text }) => /\p{Surrogate}/u.test(text))) {
     throw new EngineError('PROMPT_INVALID', { expected: 'well-formed Unicode' });
   }
-  if (promptBytes(messages) > maxPromptBytes) {
+  const request = { model, messages, maxTokens, temperature: temperature ?? 0, topP: topP ?? 1 };
+  const whole = parseChatRequest({ ...request, ...extras });
+  if (promptBytes(whole) > maxPromptBytes) {
     throw new EngineError('PROMPT_TOO_LARGE', { maxPromptBytes });
   }
-  return { model, messages, maxTokens, temperature: temperature ?? 0, topP: topP ?? 1 };
+  return whole;
 }
 
-/** UTF-8 of all messages. */
-export function promptBytes(messages: readonly ChatMessage[]): number {
-  return messages.reduce((sum, { content: text }) => sum + Buffer.byteLength(text), 0);
+/** UTF-8 of all that a model reads of a request: messages, calls, tools and schemas. */
+export function promptBytes({ messages, tools, responseFormat }: Partial<ChatRequest>): number {
+  const read = [...(messages ?? []).map(({ toolCalls }) => toolCalls), tools, responseFormat];
+  const texts = read.filter((part) => part !== undefined).map((part) => JSON.stringify(part));
+  const contents = (messages ?? []).map(({ content: text }) => text);
+  return [...contents, ...texts].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 }
 
-function toMessage({ role, content: parts }: z.infer<typeof message>, i: number): ChatMessage {
-  if (role === 'tool' || role === 'function') throw unsupported(`messages.${i}.role`, role);
-  return { role: role === 'developer' ? 'system' : role, content: textOf(parts, `messages.${i}`) };
+function toMessage(asked: z.infer<typeof message>, i: number): ChatMessage {
+  const { role, content: parts, tool_calls: calls, tool_call_id: toolCallId } = asked;
+  const field = `messages.${i}`;
+  if (role === 'function') throw unsupported(`${field}.role`, role);
+  const hasCalls = role === 'assistant' && calls != null && calls.length > 0;
+  if (parts == null && !hasCalls) {
+    throw new EngineError('REQUEST_INVALID', { field: `${field}.content`, expected: 'a text' });
+  }
+  return {
+    role: role === 'developer' ? 'system' : role,
+    content: parts == null ? '' : textOf(parts, field),
+    ...(hasCalls ? { toolCalls: calls.map(toToolCall) } : {}),
+    ...(role === 'tool' && toolCallId !== undefined ? { toolCallId } : {}),
+  };
 }
 
 function textOf(parts: z.infer<typeof content>, field: string): string {
@@ -165,10 +204,13 @@ export interface AnswerHead {
   readonly model: string;
 }
 
+/** What was answered. */
+export type Said = Pick<AnswerParts, 'text' | 'calls'>;
+
 /** How an endpoint writes an answer. */
 export interface AnswerShape {
   /** The answer in one piece. */
-  whole(head: AnswerHead, text: string, end: EndEvent): object;
+  whole(head: AnswerHead, said: Said, end: EndEvent): object;
   /** Writes a stream: called for every event from the first, also for what the client has already.
    * @returns what is sent for an event, as server-sent events. */
   stream(head: AnswerHead): (event: TranscriptEvent) => string;
@@ -196,19 +238,27 @@ export function chatShape(hasUsage: boolean): AnswerShape {
     return { id: answerId('chatcmpl-', head), created, model, object };
   };
   return {
-    whole(head, text, end) {
-      const answer = { role: 'assistant', content: text, refusal: null };
+    whole(head, { text, calls }, end) {
+      const content = text === '' && calls.length > 0 ? null : text;
+      const tool_calls = calls.map(({ name, arguments: written }, i) => ({
+        id: toolCallId(head.taskId, i),
+        type: 'function',
+        function: { name, arguments: written },
+      }));
+      const called = calls.length > 0 ? { tool_calls } : {};
+      const answer = { role: 'assistant', content, refusal: null, ...called };
+      const finish_reason = finishOf(end);
       return {
         ...headOf(head, 'chat.completion'),
-        choices: [{ index: 0, message: answer, logprobs: null, finish_reason: end.finishReason }],
+        choices: [{ index: 0, message: answer, logprobs: null, finish_reason }],
         usage: usageOf(end.usage),
       };
     },
     stream(head) {
       const part = headOf(head, 'chat.completion.chunk');
       return chunkWriter(part, hasUsage, (event) => {
-        const delta = deltaOf(event);
-        const reason = event.type === 'end' ? event.finishReason : null;
+        const delta = deltaOf(head, event);
+        const reason = event.type === 'end' ? finishOf(event) : null;
         return { index: 0, delta, logprobs: null, finish_reason: reason };
       });
     },
@@ -217,9 +267,21 @@ export function chatShape(hasUsage: boolean): AnswerShape {
   };
 }
 
-function deltaOf(event: TranscriptEvent): object {
+function deltaOf(head: AnswerHead, event: TranscriptEvent): object {
   if (event.type === 'start') return { role: 'assistant', content: '' };
-  return event.type === 'delta' ? { content: event.text } : {};
+  if (event.type === 'delta') return { content: event.text };
+  if (event.type === 'end') return {};
+  const { call: index, name, arguments: written } = event;
+  const opening =
+    name === undefined ? {} : { id: toolCallId(head.taskId, index), type: 'function' as const };
+  const called = { ...(name === undefined ? {} : { name }), arguments: written };
+  return { tool_calls: [{ index, ...opening, function: called }] };
+}
+
+/** Why an answer ended, in OpenAI's words. */
+export function finishOf({ finishReason }: EndEvent): 'stop' | 'length' | 'tool_calls' {
+  if (finishReason === 'tool-calls') return 'tool_calls';
+  return finishReason === 'length' ? 'length' : 'stop';
 }
 
 /** Writes a chunk an event, and the usage in one of its own where it is asked for.

@@ -8,6 +8,7 @@ import {
   answerId,
   chunkWriter,
   DONE,
+  finishOf,
   nothing,
   sampling,
   streamOptions,
@@ -18,6 +19,7 @@ import {
   type Ask,
 } from './chat.js';
 import { sseEvent } from './sse.js';
+import { stopSchema } from './tools.js';
 
 /** OpenAI's own. */
 const DEFAULT_MAX_TOKENS = 16;
@@ -32,7 +34,7 @@ export const completionsSchema = z.looseObject({
   best_of: z.literal(1).nullish(),
   echo: z.literal(false).nullish(),
   suffix: nothing,
-  stop: nothing,
+  stop: stopSchema,
   seed: nothing,
   logprobs: nothing,
   logit_bias: z.strictObject({}).nullish(),
@@ -46,7 +48,6 @@ export const COMPLETIONS_UNSUPPORTED: ReadonlySet<string> = new Set([
   'best_of',
   'echo',
   'suffix',
-  'stop',
   'seed',
   'logprobs',
   'logit_bias',
@@ -59,7 +60,15 @@ export function askOfCompletions(body: CompletionsBody): Ask {
   const { model, prompt, max_tokens: maxTokens, temperature, top_p: topP } = body;
   const content = typeof prompt === 'string' ? prompt : prompt.join('');
   const messages = [{ role: 'user', content }] as const;
-  return { model, messages, maxTokens: maxTokens ?? DEFAULT_MAX_TOKENS, temperature, topP };
+  const stop = typeof body.stop === 'string' ? [body.stop] : (body.stop ?? []);
+  return {
+    model,
+    messages,
+    maxTokens: maxTokens ?? DEFAULT_MAX_TOKENS,
+    temperature,
+    topP,
+    extras: stop.length === 0 ? {} : { stop },
+  };
 }
 
 /** `text_completion`, whole and in chunks; `task_id` is the network's. */
@@ -78,16 +87,16 @@ export function completionsShape(hasUsage: boolean): AnswerShape {
     finish_reason: reason,
   });
   return {
-    whole: (head, text, end) => ({
+    whole: (head, { text }, end) => ({
       ...headOf(head),
-      choices: [choice(text, end.finishReason)],
+      choices: [choice(text, finishOf(end))],
       usage: usageOf(end.usage),
     }),
     stream: (head) =>
       chunkWriter(headOf(head), hasUsage, (event) =>
         choice(
           event.type === 'delta' ? event.text : '',
-          event.type === 'end' ? event.finishReason : null,
+          event.type === 'end' ? finishOf(event) : null,
         ),
       ),
     last: DONE,

@@ -1,5 +1,6 @@
 /** Who is asked next, out of the miners that a session has reserved. */
 import { sameAddress, type Address } from '../../domain/ids.js';
+import type { ModelFeature } from '../../domain/features.js';
 import type { ReservedMiner } from '../../domain/session.js';
 import type { MinerLink } from './socket.js';
 import type { TrackRecord } from './track-record.js';
@@ -30,15 +31,26 @@ export class Dispatch {
     this.#track = track;
   }
 
-  /** Reserved miners that could be asked now. */
-  get available(): number {
-    return this.#candidates(new Set()).length;
+  /** Reserved miners that could be asked now.
+   * @param features - what they must support. */
+  available(features: readonly ModelFeature[]): number {
+    return this.#candidates(new Set(), features).length;
+  }
+
+  /** Reserved miners that are not connected: of them, nobody knows what they support. */
+  get absent(): number {
+    return this.#reserved.filter(({ address }) => this.#find(address) === undefined).length;
   }
 
   /** @param asked - addresses in lower case.
-   * @param conversation - its name within the session. */
-  next(asked: ReadonlySet<string>, conversation: string): MinerLink | undefined {
-    const candidates = this.#candidates(asked);
+   * @param conversation - its name within the session.
+   * @param features - what the miner must support. */
+  next(
+    asked: ReadonlySet<string>,
+    conversation: string,
+    features: readonly ModelFeature[] = [],
+  ): MinerLink | undefined {
+    const candidates = this.#candidates(asked, features);
     const lead = this.#leads.get(conversation);
     const leading = candidates.find((c) => lead !== undefined && sameAddress(c.address, lead));
     if (
@@ -77,15 +89,16 @@ export class Dispatch {
 
   #canLead(miner: Address): boolean {
     if (this.#track.penaltyOf(miner) > 0) return false;
-    const others = this.#candidates(new Set([miner.toLowerCase()])).map((c) => c.address);
+    const others = this.#candidates(new Set([miner.toLowerCase()]), []).map((c) => c.address);
     return !this.#track.isSlow(miner, others);
   }
 
-  #candidates(asked: ReadonlySet<string>): MinerLink[] {
+  #candidates(asked: ReadonlySet<string>, features: readonly ModelFeature[]): MinerLink[] {
     return this.#reserved
       .filter((miner) => !asked.has(miner.address.toLowerCase()))
       .map((miner) => this.#find(miner.address))
       .filter((link) => link !== undefined)
-      .filter((link) => link.models.includes(this.#model));
+      .filter((link) => link.models.includes(this.#model))
+      .filter((link) => features.every((f) => link.features[this.#model]?.includes(f) === true));
   }
 }

@@ -1,6 +1,7 @@
 /** What a router believes of a miner's message: nothing that this parser has not checked. */
 import { z } from 'zod';
 import { EngineError } from '../../domain/errors.js';
+import { MODEL_FEATURES } from '../../domain/features.js';
 import type { Address, Hex } from '../../domain/ids.js';
 import type { MinerMessage } from '../../domain/wire.js';
 
@@ -36,11 +37,18 @@ const frame = z.object({
   data: base64,
 });
 
+/** Those that this router does not know are of no use to it, and no fault. */
+const features = z
+  .array(z.string().max(64))
+  .max(64)
+  .transform((names) => MODEL_FEATURES.filter((feature) => names.includes(feature)));
+
 const schema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('hello'),
     address,
     models: z.array(z.string().min(1).max(200)).min(1).max(64),
+    features: z.record(z.string().max(200), features).optional(),
     capacity: z.number().int().min(1).max(10_000),
   }),
   z.object({ type: z.literal('proof'), signature: hex(65) }),

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { WebSocket } from 'ws';
 import { EngineError, findEngineError, type ErrorCode } from '../../domain/errors.js';
+import type { ModelFeature } from '../../domain/features.js';
 import type { Address, Hex, SessionId, TaskId } from '../../domain/ids.js';
 import type { MinerMessage, RouterMessage, SessionGrant } from '../../domain/wire.js';
 import { HEARTBEAT_MS } from '../../domain/wire.js';
@@ -32,6 +33,8 @@ export interface TaskListener {
 export interface MinerLink {
   readonly address: Address;
   readonly models: readonly string[];
+  /** Of each model, what it can do beyond text. */
+  readonly features: Readonly<Record<string, readonly ModelFeature[]>>;
   /** Tasks at once. */
   readonly capacity: number;
   /** Tasks it works on: the greater of what it reports and what was asked of it here. */
@@ -48,6 +51,7 @@ export interface MinerLink {
 export interface Hello {
   readonly address: Address;
   readonly models: readonly string[];
+  readonly features?: MinerLink['features'] | undefined;
   readonly capacity: number;
 }
 export interface Challenge {
@@ -95,6 +99,9 @@ export class MinerSocket implements MinerLink {
   }
   get models(): readonly string[] {
     return this.#hello.models;
+  }
+  get features(): MinerLink['features'] {
+    return this.#hello.features ?? {};
   }
   get capacity(): number {
     return this.#hello.capacity;

@@ -28,6 +28,12 @@ const STRAGGLER_MS = 2_000;
 /** Once a majority has committed to one result, the others get this long. */
 const COMMIT_GRACE_MS = 500;
 const COMMIT_MS = 10_000;
+/** Failures that are nobody's fault: busy, let go, or asked for what its model cannot do. */
+const FAULTLESS: ReadonlySet<ErrorCode> = new Set([
+  'RATE_LIMITED',
+  'ROUTER_LEASE_LOST',
+  'FEATURE_UNSUPPORTED',
+]);
 /** States in which a miner that fails is replaced. */
 const BEFORE_REVEAL: ReadonlySet<TaskState> = new Set(['Queued', 'Assigned', 'Acked']);
 
@@ -307,11 +313,9 @@ export class TaskRun {
     } else if (this.state === 'Precommitted') this.#checkCommits();
   }
 
-  /** A busy miner, or one that was let go, is not at fault. */
   #blame({ miner, failure, isOutrun }: Assignment): void {
     if (isOutrun) return;
-    const isFault =
-      failure !== null && failure !== 'RATE_LIMITED' && failure !== 'ROUTER_LEASE_LOST';
+    const isFault = failure !== null && !FAULTLESS.has(failure);
     if (isFault) this.#port.onFault(miner, failure);
   }
 

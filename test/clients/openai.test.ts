@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import OpenAI, { APIError } from 'openai';
 import { API_KEY, startWorld, type World } from '../nodes/router/support.js';
+import type { ChatRequest } from '../../domain/task.js';
 import type { Script } from '../nodes/router/scripted-miner.js';
 
 const messages = [{ role: 'user', content: 'one two three' }] as const;
@@ -106,24 +107,11 @@ test('responses, streamed: every event in order, put together by the helper', as
 
 test('what no miner can do is one clear error with the field, before anything is billed', async (t) => {
   const { client, world } = await start(t);
-  const tool = { type: 'function', function: { name: 'f', parameters: {} } } as const;
   const cases: readonly [string, Promise<unknown>][] = [
-    [
-      'tools',
-      client.chat.completions.create({ model: 'tiny', messages: [...messages], tools: [tool] }),
-    ],
     ['n', client.chat.completions.create({ model: 'tiny', messages: [...messages], n: 2 })],
     [
       'logprobs',
       client.chat.completions.create({ model: 'tiny', messages: [...messages], logprobs: true }),
-    ],
-    [
-      'response_format.type',
-      client.chat.completions.create({
-        model: 'tiny',
-        messages: [...messages],
-        response_format: { type: 'json_object' },
-      }),
     ],
     [
       'seed',
@@ -161,6 +149,128 @@ test('what no miner can do is one clear error with the field, before anything is
     });
   }
   assert.equal(world.gateway.submitted.length, 0);
+});
+
+const weather = {
+  type: 'function',
+  function: {
+    name: 'weather',
+    parameters: { type: 'object', properties: { city: { type: 'string' } } },
+  },
+} as const;
+const calling: Script = {
+  answer: () => '',
+  toolCalls: () => [{ name: 'weather', arguments: '{"city":"Oslo 🌧"}' }],
+};
+
+test('tools, whole and streamed: the call reaches the caller, and its result goes back', async (t) => {
+  const seen: ChatRequest[] = [];
+  const { client } = await start(t, {
+    answer: (request) => (seen.push(request), request.messages.length > 1 ? 'It rains.' : ''),
+    toolCalls: (request) =>
+      request.messages.length > 1 ? [] : (calling.toolCalls?.(request) ?? []),
+  });
+  const ask = { model: 'tiny', messages: [...messages], tools: [weather] };
+  const whole = await client.chat.completions.create({ ...ask, stop: ['END'] });
+  const [choice] = whole.choices;
+  assert.equal(choice?.finish_reason, 'tool_calls');
+  assert.equal(choice.message.content, null);
+  const call = choice.message.tool_calls?.[0];
+  assert.ok(call?.type === 'function');
+  assert.deepEqual(JSON.parse(call.function.arguments), { city: 'Oslo 🌧' });
+  assert.deepEqual(seen[0]?.tools, [weather.function]);
+  assert.deepEqual(seen[0]?.stop, ['END']);
+
+  const stream = client.chat.completions.stream({ ...ask, parallel_tool_calls: false });
+  const streamed = (await stream.finalChatCompletion()).choices[0];
+  assert.equal(streamed?.finish_reason, 'tool_calls');
+  assert.equal(streamed.message.tool_calls?.[0]?.function.arguments, call.function.arguments);
+
+  const answered = await client.chat.completions.create({
+    ...ask,
+    messages: [
+      ...messages,
+      choice.message,
+      { role: 'tool', tool_call_id: call.id, content: 'rain' },
+    ],
+  });
+  assert.equal(answered.choices[0]?.message.content, 'It rains.');
+  assert.deepEqual(seen.at(-1)?.messages.slice(1), [
+    {
+      role: 'assistant',
+      content: '',
+      toolCalls: [{ id: call.id, name: 'weather', arguments: call.function.arguments }],
+    },
+    { role: 'tool', content: 'rain', toolCallId: call.id },
+  ]);
+});
+
+test('responses with tools, streamed by the helper and whole: the same call', async (t) => {
+  const { client } = await start(t, calling);
+  const tools = [{ type: 'function' as const, strict: true, ...weather.function }];
+  const ask = { model: 'tiny', input: 'one two three', tools };
+  const whole = await client.responses.create(ask);
+  const stream = client.responses.stream(ask);
+  let pieces = '';
+  stream.on('response.function_call_arguments.delta', ({ delta }) => (pieces += delta));
+  const final = await stream.finalResponse();
+  for (const { output } of [whole, final]) {
+    const call = output.find((item) => item.type === 'function_call');
+    assert.ok(call?.type === 'function_call');
+    assert.equal(call.name, 'weather');
+    assert.equal(call.arguments, '{"city":"Oslo 🌧"}');
+  }
+  assert.equal(pieces, '{"city":"Oslo 🌧"}');
+});
+
+test('a JSON schema reaches the miner, and the answer is parsed by the helper', async (t) => {
+  const seen: ChatRequest[] = [];
+  const answer = (request: ChatRequest) => (seen.push(request), '{"answer":42}');
+  const { client } = await start(t, { answer });
+  const schema = { type: 'object', properties: { answer: { type: 'integer' } } };
+  const parsed = await client.chat.completions.parse({
+    model: 'tiny',
+    messages: [...messages],
+    response_format: {
+      type: 'json_schema',
+      json_schema: { name: 'reply', schema, strict: true },
+    },
+  });
+  assert.deepEqual(parsed.choices[0]?.message.parsed, { answer: 42 });
+  const expected = { type: 'json-schema', name: 'reply', schema, strict: true };
+  assert.deepEqual(seen[0]?.responseFormat, expected);
+});
+
+test('what no reserved miner supports is refused, and text goes on', async (t) => {
+  const { client, world } = await start(t, { features: [] });
+  const ask = { model: 'tiny', messages: [...messages] };
+  for (const more of [
+    { stop: 'END' },
+    { tools: [weather] },
+    { response_format: { type: 'json_object' as const } },
+  ]) {
+    await assert.rejects(client.chat.completions.create({ ...ask, ...more }), (error: unknown) => {
+      assert.ok(error instanceof APIError);
+      assert.deepEqual([error.status, error.code], [400, 'FEATURE_UNSUPPORTED']);
+      return true;
+    });
+  }
+  assert.equal(world.gateway.submitted.length, 0);
+  const whole = await client.chat.completions.create(ask);
+  assert.equal(whole.choices[0]?.message.content, 'You said: one two three');
+});
+
+test('schemas that are too deep are refused, and calls that make no sense are passed on', async (t) => {
+  const toolCalls = () => [{ name: 'never-offered', arguments: '{"broken' }];
+  const { client } = await start(t, { answer: () => '', toolCalls });
+  let deep: Record<string, unknown> = { type: 'string' };
+  for (let i = 0; i < 20; i++) deep = { a: deep };
+  const bomb = { type: 'function', function: { name: 'f', parameters: deep } } as const;
+  const ask = { model: 'tiny', messages: [...messages] };
+  await assert.rejects(client.chat.completions.create({ ...ask, tools: [bomb] }), /levels/);
+  const whole = await client.chat.completions.create({ ...ask, tools: [weather] });
+  const call = whole.choices[0]?.message.tool_calls?.[0];
+  assert.equal(call?.type === 'function' && call.function.arguments, '{"broken');
 });
 
 test('an error in the middle of a stream reaches the caller as an error', async (t) => {

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { taskIdOf } from '../../../adapters/seal/task-id.js';
 import { MAX_BLOCK_BYTES } from '../../../adapters/ipfs/block-store.js';
 import { EngineError, findEngineError } from '../../../domain/errors.js';
+import { MODEL_FEATURES } from '../../../domain/features.js';
 import { parseSessionId } from '../../../domain/ids.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import { POLICY_LIMITS } from '../../../domain/session.js';
@@ -30,7 +31,9 @@ export function taskSchema(limits: Pick<AppDeps['limits'], 'maxBodyBytes'>) {
     idempotencyKey: z.string().min(1).max(256),
     model: z.string().min(1).max(200),
     maxPromptTokens: tokens.max(limits.maxBodyBytes),
-    maxTokens: tokens.max(4_096),
+    // Vectors have none.
+    maxTokens: z.number().int().min(0).max(4_096),
+    features: z.array(z.enum(MODEL_FEATURES)).max(MODEL_FEATURES.length).default([]),
     request: z.object({ seq: z.literal(0), isLast: z.literal(true), data: z.base64().min(1) }),
     sealedRequest: z.base64().min(1),
   });
@@ -164,11 +167,12 @@ async function accept(
   if (block.length > MAX_BLOCK_BYTES) {
     throw new EngineError('PROMPT_TOO_LARGE', { maxBytes: MAX_BLOCK_BYTES });
   }
-  const { maxPromptTokens, maxTokens, request: frame } = request;
+  const { maxPromptTokens, maxTokens, features = [], request: frame } = request;
   return host.accept({
     taskId: await taskIdOf(sessionId, request.idempotencyKey),
     maxPromptTokens,
     maxTokens,
+    features,
     frame,
     isResumed,
     // Sealed twice, a request looks like two: only at level `open` can the router compare.

@@ -448,6 +448,7 @@ function gated() {
   const aborted = latch();
   const backend: InferenceBackend = {
     model: MODEL,
+    features: [],
     async *generate(_request, { signal }) {
       signal.addEventListener('abort', () => aborted.open(), { once: true });
       yield { type: 'delta', text: 'Four' };

@@ -12,12 +12,17 @@ import { createIdentity, recipientOf } from '../../../adapters/seal/identity.js'
 import { openKeyring } from '../../../adapters/seal/keyring.js';
 import type { SigningDomain } from '../../../domain/attestation.js';
 import type { Address, Hex, SessionId, TaskId } from '../../../domain/ids.js';
-import type { ChatRequest, Commitment } from '../../../domain/task.js';
+import { MODEL_FEATURES, type ModelFeature } from '../../../domain/features.js';
+import type { CalledTool, ChatRequest, Commitment } from '../../../domain/task.js';
 import { MINER_PATH, type AssignedTask, type RouterMessage } from '../../../domain/wire.js';
 
 export interface Script {
   /** The whole answer. @defaultValue `You said: <last message>` */
   readonly answer?: (request: ChatRequest) => string;
+  /** Calls of tools behind the answer's text. */
+  readonly toolCalls?: (request: ChatRequest) => readonly CalledTool[];
+  /** What it says that its model can do. @defaultValue all there is */
+  readonly features?: readonly ModelFeature[];
   /** Never acks a task. */
   readonly isDeaf?: boolean;
   /** Answers each assignment with this code of a failure. */
@@ -89,7 +94,9 @@ export class ScriptedMiner {
     this.isClosed = false;
     const { address } = this;
     ws.on('open', () => {
-      this.send({ type: 'hello', address, models: this.script.models ?? ['tiny'], capacity: 4 });
+      const { models = ['tiny'], features: able = MODEL_FEATURES } = this.script;
+      const features = Object.fromEntries(models.map((model) => [model, able]));
+      this.send({ type: 'hello', address, models, features, capacity: 4 });
     });
     return new Promise((resolve) => {
       ws.on('message', (data: Buffer) => {
@@ -187,10 +194,16 @@ export class ScriptedMiner {
     const request = await this.#request(task, session);
     const answer = script.answer?.(request) ?? `You said: ${request.messages.at(-1)?.content}`;
     const usage = script.usage ?? DEFAULT_USAGE;
-    const end = { finishReason: 'stop', usage } as const;
-    if (task.isPrimary) await this.#stream(task, channel, script.streams?.(answer) ?? answer, end);
+    const toolCalls = script.toolCalls?.(request) ?? [];
+    const finishReason = toolCalls.length > 0 ? 'tool-calls' : 'stop';
+    const end = { finishReason, usage } as const;
+    const called = toolCalls.length > 0 ? { toolCalls } : {};
+    if (task.isPrimary) {
+      const said = { text: script.streams?.(answer) ?? answer, toolCalls };
+      await this.#stream(task, channel, said, end);
+    }
 
-    const result = { model: request.model, text: answer, ...end };
+    const result = { model: request.model, text: answer, ...called, ...end };
     const plain = encodeJson(result);
     const block =
       identity === null ? plain : await sealAtRest(plain, [await recipientOf(identity)]);
@@ -228,7 +241,7 @@ export class ScriptedMiner {
   async #stream(
     { taskId }: AssignedTask,
     channel: Channel,
-    answer: string,
+    { text: answer, toolCalls }: { text: string; toolCalls: readonly CalledTool[] },
     end: object,
   ): Promise<void> {
     const sealer = await channel.sealer(taskId, this.address);
@@ -237,6 +250,16 @@ export class ScriptedMiner {
       await this.script.beforeFrame?.(seq++, this);
       const frame = await sealer.seal(encodeJson({ type: 'delta', text: word }), false);
       this.say('frame', { taskId, frame });
+    }
+    for (const [index, { name, arguments: written }] of toolCalls.entries()) {
+      const middle = Math.ceil(written.length / 2);
+      const type = 'tool-call';
+      for (const piece of [
+        { type, index, name, arguments: written.slice(0, middle) },
+        { type, index, arguments: written.slice(middle) },
+      ]) {
+        this.say('frame', { taskId, frame: await sealer.seal(encodeJson(piece), false) });
+      }
     }
     const frame = await sealer.seal(encodeJson({ type: 'end', ...end }), true);
     this.say('frame', { taskId, frame });
