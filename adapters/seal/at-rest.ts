@@ -3,10 +3,10 @@
  * milliseconds a recipient, so it stays off the hot path (`channel.ts` is the hot path).
  * @see https://c2sp.org/age
  */
-import { Decrypter, Encrypter, type Recipient } from 'age-encryption';
+import { Decrypter, Encrypter } from 'age-encryption';
 import { EngineError } from '../../domain/errors.js';
+import { ageWriter } from './age-file.js';
 import { nodeCrypto } from './native.js';
-import { x25519Recipient } from './x25519.js';
 
 /** Seals bytes as an age file that each of the recipients opens alone.
  * @param recipients - `age1…` or `age1pq1…`, at least one.
@@ -21,7 +21,7 @@ export async function sealAtRest(
   const encrypter = new Encrypter();
   for (const recipient of recipients) {
     try {
-      addRecipient(encrypter, recipient);
+      encrypter.addRecipient(recipient);
     } catch (cause) {
       throw new EngineError(
         'REQUEST_INVALID',
@@ -30,18 +30,9 @@ export async function sealAtRest(
       );
     }
   }
-  return encrypter.encrypt(bytes);
-}
-
-/** The library reads every text, and so refuses what is none. */
-function addRecipient(encrypter: Encrypter, text: string): void {
-  const native = nodeCrypto === undefined ? null : nativeRecipient(text, nodeCrypto);
-  encrypter.addRecipient(native ?? text);
-}
-
-function nativeRecipient(text: string, node: NonNullable<typeof nodeCrypto>): Recipient | null {
-  new Encrypter().addRecipient(text);
-  return x25519Recipient(text, node);
+  // The library has read every text, and so refused what is none.
+  const write = nodeCrypto === undefined ? null : ageWriter(recipients, nodeCrypto);
+  return write === null ? encrypter.encrypt(bytes) : write(bytes);
 }
 
 /** Opens an age file. Data comes out only when all of it is authentic.
