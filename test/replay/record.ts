@@ -59,6 +59,7 @@ async function record(data: string): Promise<void> {
   try {
     await closeWithRetention(data);
     await askInVain(data);
+    await cli('content', 'repair', '--config', join(data, 'temporal.yaml'), '--json');
     for (const type of Object.values(WORKFLOWS)) {
       const status = ENDLESS.has(type) ? 'Running' : 'Completed';
       const query = `WorkflowType="${type}" AND ExecutionStatus="${status}"`;
