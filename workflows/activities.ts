@@ -17,8 +17,9 @@ import type { RouterActivities } from '../domain/lease.js';
 
 /** Long activities heartbeat at least this often; one that is silent for longer is tried again. */
 const HEARTBEAT_TIMEOUT = '10s';
-/** A lease is found lost this soon after its router died. */
-const LEASE_HEARTBEAT_TIMEOUT = '5s';
+/** A lease is found lost this soon after its router died; a router that lives may be late by more than
+ * half of it (workers/router.ts). */
+const LEASE_HEARTBEAT_TIMEOUT = '4s';
 /** A router that does not take its lease in this time is taken for dead. */
 const LEASE_START_TIMEOUT = '3s';
 
