@@ -23,6 +23,7 @@ import {
 } from '../../servers/start/index.js';
 import type { ExportSessionInput } from '../../workflows/export-session.js';
 import { exportOrderedSignal } from '../../workflows/messages.js';
+import { writeHistory } from '../replay/history-file.js';
 import { RETRIES, startLocal, withWorkers } from '../support/workflows.js';
 import { exportedSession } from './exported-session.js';
 
@@ -122,6 +123,11 @@ for (const [i, { name, start, open }] of servers.entries()) {
           });
         };
         const { receipt } = (await exporting.result()) as ExportView;
+        // Errors of the outages, and all that the activities were given and gave back.
+        const history = writeHistory(await exporting.fetchHistory());
+        const { password } = new URL(server.url);
+        assert.doesNotMatch(history, /(postgres|mysql):\/\//);
+        assert.ok(password === '' || !history.includes(password), 'the history holds a password');
         await Promise.all(killed);
         const seconds = ((Date.now() - startedMs) / 1_000).toFixed(1);
         console.log(`# ${name}: ${kills} kills, ${TASKS} tasks in ${seconds} s`);
