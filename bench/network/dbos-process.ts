@@ -172,6 +172,7 @@ runChild<DbosInput, DbosReady>(async ({ config, miners, databaseUrl, model, sess
         waitsForAll: false,
         deadlineMs: TASK_MS,
         firstTokenMs: config.router.firstTokenMs,
+        hedgeMs: config.router.hedgeMs,
       },
       {
         signingDomain: domain,

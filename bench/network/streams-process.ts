@@ -79,10 +79,11 @@ function openSockets(input: StreamsInput): Open {
     return new Promise((resolve, reject) => {
       socket.on('error', reject);
       socket.on('message', (data: Buffer) => {
-        const message = JSON.parse(data.toString()) as { type: string; id?: string };
+        const text = data.toString();
+        const message = JSON.parse(text) as { type: string; id?: string };
         if (message.type === 'ready') resolve(socket);
-        if (message.type === 'error') console.error('streams:', data.toString());
-        if (message.type === 'delta') started.get(message.id ?? '')?.();
+        if (message.type === 'error') console.error('streams:', text);
+        if (FIRST_TEXT.test(text)) started.get(message.id ?? '')?.();
       });
     });
   };
