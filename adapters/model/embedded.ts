@@ -6,11 +6,13 @@
  */
 import {
   getLlama,
+  LlamaGrammarEvaluationState,
   LlamaLogLevel,
   resolveChatWrapper,
   type ChatHistoryItem,
   type ChatWrapper,
   type LlamaContextSequence,
+  type LlamaGrammar,
   type LlamaModel,
   type Token,
 } from 'node-llama-cpp';
@@ -18,6 +20,8 @@ import { EngineError } from '../../domain/errors.js';
 import type { ModelFeature } from '../../domain/features.js';
 import type { ChatMessage, ChatRequest, StreamEvent } from '../../domain/task.js';
 import type { GenerateOptions, InferenceBackend } from './backend.js';
+import { toGrammarSchema } from './grammar-schema.js';
+import { StopText } from './stop-text.js';
 import { TokenText } from './token-text.js';
 import { Turns } from './turns.js';
 
@@ -65,7 +69,7 @@ export async function openEmbeddedModel(options: {
 
 class EmbeddedModel implements InferenceBackend {
   readonly model: string;
-  readonly features: readonly ModelFeature[] = [];
+  readonly features: readonly ModelFeature[] = ['stop', 'json-object', 'json-schema'];
   readonly #llama: LlamaModel;
   readonly #contextTokens: number;
   readonly #sequence: LlamaContextSequence;
@@ -124,27 +128,48 @@ class EmbeddedModel implements InferenceBackend {
     const text = new TokenText(this.#llama);
     let completionTokens = 0;
     let finishReason: 'stop' | 'length' = 'stop';
+    const grammar = await this.#grammarOf(job.request);
+    // A grammar goes on with empty lines once the answer is whole.
+    const ends = (grammar?.stopGenerationTriggers ?? []).map((end) => String(end));
+    const stops = new StopText([...(job.request.stop ?? []), ...ends]);
     const tokens = this.#sequence.evaluate(rest, {
       temperature: job.request.temperature,
       topP: job.request.topP,
       topK: TOP_K,
       minP: 0,
       seed: job.seed,
+      ...(grammar === null
+        ? {}
+        : {
+            grammarEvaluationState: new LlamaGrammarEvaluationState({
+              model: this.#llama,
+              grammar,
+            }),
+          }),
     });
     for await (const token of tokens) {
       job.signal.throwIfAborted();
       completionTokens++;
-      const delta = text.add(token);
+      const delta = stops.add(text.add(token));
       if (delta !== '') yield { type: 'delta', text: delta };
+      if (stops.isStopped) break;
       if (completionTokens >= job.limit) {
         finishReason = 'length';
         break;
       }
     }
-    const delta = text.end();
+    const delta = stops.add(text.end()) + stops.end();
     if (delta !== '') yield { type: 'delta', text: delta };
     const usage = { promptTokens: prompt.length, completionTokens };
     yield { type: 'end', finishReason, usage };
+  }
+
+  /** @throws FEATURE_UNSUPPORTED — a schema that no grammar can be made of. */
+  async #grammarOf({ responseFormat }: ChatRequest): Promise<LlamaGrammar | null> {
+    if (responseFormat === undefined) return null;
+    const { llama } = this.#llama;
+    if (responseFormat.type === 'json-object') return llama.getGrammarFor('json');
+    return llama.createGrammarForJsonSchema(toGrammarSchema(responseFormat.schema));
   }
 
   /** Reads all of the prompt but its last batch, which the caller evaluates. */

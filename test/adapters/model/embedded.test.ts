@@ -111,3 +111,47 @@ test('a file that is no model fails to open', async () => {
     });
   }
 });
+
+test('an answer ends before its stop word, and the same under every seed at temperature 0', async () => {
+  const whole = await collect(backend, question);
+  const answer = await collect(backend, { ...question, stop: ['Paris'] }, { seed: 9 });
+  assert.equal(answer.text, whole.text.slice(0, whole.text.indexOf('Paris')));
+  assert.equal(answer.finishReason, 'stop');
+});
+
+test('an answer is of the JSON schema that is asked for, and the same under one seed', async () => {
+  const schema = {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    type: 'object',
+    properties: {
+      capital: { type: 'string', maxLength: 12 },
+      isLarge: { type: 'boolean' },
+      size: { enum: ['small', 'large'] },
+    },
+    required: ['capital', 'isLarge', 'size'],
+    additionalProperties: false,
+  };
+  const responseFormat = { type: 'json-schema', name: 'reply', schema, strict: true } as const;
+  const asked = { ...creative, maxTokens: 96, responseFormat };
+  const answer = await collect(backend, asked, { seed: 3 });
+  assert.equal(answer.finishReason, 'stop');
+  const value = JSON.parse(answer.text) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(value), ['capital', 'isLarge', 'size']);
+  assert.equal(typeof value['isLarge'], 'boolean');
+  assert.ok(['small', 'large'].includes(String(value['size'])));
+  assert.equal((await collect(backend, asked, { seed: 3 })).text, answer.text);
+});
+
+test('a schema that no grammar can promise is refused', async () => {
+  for (const schema of [
+    { type: 'string', pattern: '^a+$' },
+    { type: 'number', minimum: 3 },
+    { type: 'object', properties: {}, required: ['missing'] },
+    { $ref: '#/$defs/x' },
+  ]) {
+    const responseFormat = { type: 'json-schema', name: 'reply', schema } as const;
+    await assert.rejects(collect(backend, { ...question, responseFormat }), {
+      code: 'FEATURE_UNSUPPORTED',
+    });
+  }
+});
