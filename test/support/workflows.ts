@@ -211,7 +211,6 @@ export async function durationMsOf(handle: WorkflowHandle): Promise<number> {
 }
 
 const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 function retries(scheduleToCloseMs: number): RetryPolicies {
   // Each attempt takes real time, so that long outages need long pauses.
@@ -228,5 +227,3 @@ function retries(scheduleToCloseMs: number): RetryPolicies {
 
 /** Retries as a deployment would have them: an hour for everything. */
 export const RETRIES: RetryPolicies = retries(HOUR_MS);
-/** Retries for a week. */
-export const LONG_RETRIES: RetryPolicies = retries(7 * DAY_MS);
