@@ -92,11 +92,6 @@ export function textOfAnswer({ text, toolCalls = [] }: AnswerBody): string {
   return [text, ...toolCalls.map(textOfCall)].filter((part) => part !== '').join('\n');
 }
 
-/** The calls of an answer as one text; empty where there are none. */
-export function textOfCalls({ toolCalls = [] }: Pick<AnswerBody, 'toolCalls'>): string {
-  return toolCalls.map(textOfCall).join('\n');
-}
-
 function textOfCall({ name, arguments: written }: CalledTool): string {
   let value: unknown;
   try {

@@ -9,7 +9,7 @@ import type { TaskRecord } from '../domain/lease.js';
 import type { ChatRequest, TaskEvidence } from '../domain/task.js';
 import { GivenText, type Answer } from './answer.js';
 import { errorOf, type RouterHttp } from './http.js';
-import { readJson, readPayload } from './payloads.js';
+import { readJson, readPayload, refuseTools } from './payloads.js';
 import { withRetries } from './retry.js';
 
 export interface PlainAsk {
@@ -31,6 +31,7 @@ interface Completion {
  * @throws EngineError — the router's, or of a task that did not end well. */
 export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Promise<Answer> {
   const { sessionId, idempotencyKey, signal } = ask;
+  refuseTools(ask.request);
   const taskId = await taskIdOf(sessionId, idempotencyKey);
   const given = new GivenText(emit);
   let text: string;
@@ -101,9 +102,19 @@ function optionsOf({ request, sessionId, idempotencyKey, signal }: PlainAsk, str
       max_tokens: request.maxTokens,
       temperature: request.temperature,
       top_p: request.topP,
+      stop: request.stop,
+      response_format: formatOf(request),
       stream,
     },
     headers: { 'x-cortensor-session': sessionId, 'idempotency-key': idempotencyKey },
     signal,
   } as const;
+}
+
+function formatOf({ responseFormat }: ChatRequest): unknown {
+  if (responseFormat?.type !== 'json-schema') {
+    return responseFormat === undefined ? undefined : { type: 'json_object' };
+  }
+  const { type: _, ...schema } = responseFormat;
+  return { type: 'json_schema', json_schema: schema };
 }

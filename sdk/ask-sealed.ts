@@ -10,6 +10,7 @@ import { taskIdOf } from '../adapters/seal/task-id.js';
 import { AnswerParts } from '../domain/answer-parts.js';
 import { maxPromptTokensOf, parseChatResult, parseStreamEvent } from '../domain/chat.js';
 import { EngineError, isErrorCode, type ErrorCode } from '../domain/errors.js';
+import { featuresOf } from '../domain/features.js';
 import { sameAddress, type Address, type TaskId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
 import type { Frame, Keyring } from '../domain/sealing.js';
@@ -23,7 +24,7 @@ import {
 import type { SealedTaskRequest, TaskStreamEvent } from '../domain/wire.js';
 import { GivenText, type Answer } from './answer.js';
 import type { RouterHttp } from './http.js';
-import { readJson, readPayload } from './payloads.js';
+import { readJson, readPayload, refuseTools } from './payloads.js';
 import { withRetries } from './retry.js';
 
 type Ended = Extract<TaskStreamEvent, { type: 'ended' }>;
@@ -132,6 +133,8 @@ async function seal(
   { channel, keyring, request, idempotencyKey }: SealedAsk,
   taskId: TaskId,
 ): Promise<SealedTaskRequest> {
+  refuseTools(request);
+  const features = featuresOf(request);
   const bytes = toUtf8(JSON.stringify(request));
   const sealer = await channel.sealer(taskId, 'client');
   const atRest = await sealAtRest(bytes, [await recipientOf(keyring.identity)]);
@@ -140,6 +143,7 @@ async function seal(
     model: request.model,
     maxPromptTokens: maxPromptTokensOf(request),
     maxTokens: request.maxTokens,
+    ...(features.length > 0 ? { features } : {}),
     request: await sealer.seal(bytes, true),
     sealedRequest: toBase64(atRest),
   };

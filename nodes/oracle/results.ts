@@ -10,6 +10,7 @@ import { parseChatRequest, parseChatResult } from '../../domain/chat.js';
 import { EngineError, findEngineError } from '../../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../../domain/ids.js';
 import type { ChatRequest, ChatResult } from '../../domain/task.js';
+import { textOfAnswer } from '../../domain/tools.js';
 import { Memory } from './memory.js';
 import type { OracleDeps } from './ports.js';
 
@@ -25,7 +26,7 @@ export interface SealedUnder {
 export interface OpenedResult {
   readonly result: ChatResult;
   readonly resultHash: Hex;
-  /** Unit vector of the text. */
+  /** Unit vector of the text, and of the calls of tools in their canonical form. */
   embedding(): Promise<Float32Array>;
 }
 
@@ -72,7 +73,7 @@ export class ResultReader {
         result,
         resultHash,
         embedding: () =>
-          (embedding ??= this.#embed(result.text).catch((error: unknown) => {
+          (embedding ??= this.#embed(textOfAnswer(result)).catch((error: unknown) => {
             embedding = undefined;
             throw error;
           })),

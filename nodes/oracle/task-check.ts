@@ -13,6 +13,7 @@ import type {
   TaskEvidence,
   TokenUsage,
 } from '../../domain/task.js';
+import { textOfAnswer } from '../../domain/tools.js';
 import type { Verdict } from '../../domain/verdict.js';
 import { checkPair } from './commitments.js';
 import { agreedMiners, isSameMiners, judgeAnswers, type JudgedAnswer } from './judge.js';
@@ -176,9 +177,13 @@ function usageOf(
     { promptTokens: maxPromptTokensOf(request), completionTokens: request.maxTokens },
   );
   const longest = Math.max(
-    ...answers.filter(hasAgreed).map(({ opened }) => utf8Bytes(opened?.result.text ?? '')),
+    ...answers
+      .filter(hasAgreed)
+      .map(({ opened }) => (opened === null ? 0 : utf8Bytes(textOfAnswer(opened.result)))),
   );
-  if (usage.completionTokens > longest + MARK_TOKENS) {
+  // The stop word that ended it was generated, and is not in the text.
+  const stopped = Math.max(0, ...(request.stop ?? []).map(utf8Bytes));
+  if (usage.completionTokens > longest + stopped + MARK_TOKENS) {
     throw new Refusal('the text has fewer bytes than are billed as tokens');
   }
   return usage;
