@@ -8,7 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Context } from 'hono';
 import type { ErrorBody } from '../../domain/api.js';
-import { EngineError, type ErrorCode } from '../../domain/errors.js';
+import { EngineError, findEngineError, type ErrorCode } from '../../domain/errors.js';
 import type { SessionId } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
 import type { AppEnv } from './app.js';
@@ -109,8 +109,10 @@ export class Relay {
       try {
         await sessions.retake(sessionId, held, miss);
       } catch (error) {
-        if (!(error instanceof HeldElsewhere)) throw error;
-        held = error.held;
+        // Who is on the way to its lease may be stopped before it comes there.
+        if (findEngineError(error)?.code !== 'ROUTER_LEASE_LOST') throw error;
+        held = error instanceof HeldElsewhere ? error.held : null;
+        miss = 'moved';
         continue;
       }
       const answer = await this.#here(put);
