@@ -4,7 +4,6 @@
  */
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import { WorkflowNotFoundError, type Client, type WorkflowHandle } from '@temporalio/client';
-import { Wallet } from 'ethers';
 import { createAdmission } from '../activities/admission.js';
 import { createChainActivities, type ChainActivityDeps } from '../activities/chain.js';
 import {
@@ -206,8 +205,7 @@ function erasuresOf(deps: EngineWorkerDeps): ErasureActivities {
     },
     putJson: (value) => putJson(store, value),
     canonicalJson,
-    signText: async (text) =>
-      await signText(new Wallet(await readSecret(config.layers.service.signer)), text),
+    signText: async (text) => await signText(await readSecret(config.layers.service.signer), text),
   });
 }
 

@@ -1,13 +1,15 @@
 /** Texts that are signed as wallets do.
  * @see https://eips.ethereum.org/EIPS/eip-191 */
-import { verifyMessage, type BaseWallet } from 'ethers';
+import { verifyMessage, Wallet } from 'ethers';
 import type { Address, Hex } from '../../domain/ids.js';
 
-/** Signs a text. */
+/** Signs a text.
+ * @param key - 0x and 64 hex digits. */
 export async function signText(
-  wallet: BaseWallet,
+  key: string,
   text: string,
 ): Promise<{ readonly signer: Address; readonly signature: Hex }> {
+  const wallet = new Wallet(key);
   const signature = await wallet.signMessage(text);
   return { signer: wallet.address as Address, signature: signature as Hex };
 }

@@ -47,7 +47,7 @@ function world(left: Left = {}) {
     sinksOf: async () => ['mine'],
     putJson: (value) => putJson(store, value),
     canonicalJson,
-    signText: (text) => signText(ENGINE, text),
+    signText: (text) => signText(ENGINE.privateKey, text),
   };
   return { store, removed, deps, activities: createErasureActivities(deps) };
 }
