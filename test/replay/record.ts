@@ -1,7 +1,7 @@
 /**
  * Records the histories that replay.test.ts replays: one run of each workflow of a network that
  * `cortensor up --data DIR` has up. What its main job does without is brought about first: content
- * that is released after a session, and a contract's request that is refused. Payloads are decrypted,
+ * that is released after a session, an erasure, a document, and a contract's request that is refused. Payloads are decrypted,
  * so that no key is needed to replay; nothing in them is secret, and what looks like a secret stops
  * the recording.
  *
@@ -58,6 +58,7 @@ async function record(data: string): Promise<void> {
   mkdirSync(FOLDER, { recursive: true });
   try {
     await closeWithRetention(data);
+    await keepSource(data);
     await askInVain(data);
     await cli('content', 'repair', '--config', join(data, 'temporal.yaml'), '--json');
     for (const type of Object.values(WORKFLOWS)) {
@@ -91,7 +92,7 @@ async function firstRun(client: Client, query: string): Promise<{ workflowId: st
   }
 }
 
-/** Opens a session whose content is given up a second after its close, and closes it. */
+/** Opens a session whose content is given up a second after its close, closes it, and erases it. */
 async function closeWithRetention(data: string): Promise<void> {
   const policy = join(data, 'retention.json');
   const { models } = configOf(data);
@@ -103,6 +104,16 @@ async function closeWithRetention(data: string): Promise<void> {
   const opened = await cli('session', 'open', '--policy', policy, '--deposit', '1', ...key, ...access, ...config);
   const { sessionId } = JSON.parse(opened) as { sessionId: string };
   await cli('session', 'close', sessionId, ...access, ...config);
+  await cli('session', 'erase', sessionId, ...access, ...config);
+}
+
+/** Has a small document taken in. */
+async function keepSource(data: string): Promise<void> {
+  const file = join(data, 'leave.md');
+  writeFileSync(file, '# Leave\n\nEvery employee has 25 days a year.\n');
+  const access = ['--api-key', `file:${join(data, 'keys/user.api-key')}`];
+  const config = ['--config', join(data, 'temporal.yaml'), '--json'];
+  await cli('source', 'add', 'handbook', file, ...access, ...config);
 }
 
 /** Runs a command that prints JSON. */
@@ -121,7 +132,7 @@ async function askInVain(data: string): Promise<void> {
     level: 'link',
   });
   const policyCid = await putJson(openBlockStore(ipfs), policy);
-  const provider = new JsonRpcProvider(rpcUrls[0]);
+  const provider = new JsonRpcProvider(rpcUrls[0], undefined, { cacheTimeout: -1 });
   try {
     const wallet = new Wallet(readFileSync(join(data, 'keys/user.key'), 'utf8').trim(), provider);
     await provider.send('anvil_setBalance', [wallet.address, toQuantity(10n ** 18n)]);
