@@ -6,6 +6,7 @@
 import { Decrypter, Encrypter } from 'age-encryption';
 import { EngineError } from '../../domain/errors.js';
 import { ageWriter } from './age-file.js';
+import { identitiesOf } from './identity.js';
 import { nodeCrypto } from './native.js';
 
 /** Seals bytes as an age file that each of the recipients opens alone.
@@ -15,6 +16,14 @@ export async function sealAtRest(
   bytes: Uint8Array,
   recipients: readonly string[],
 ): Promise<Uint8Array> {
+  const encrypter = encrypterFor(recipients);
+  // The library has read every text, and so refused what is none.
+  const write = nodeCrypto === undefined ? null : ageWriter(recipients, nodeCrypto);
+  return write === null ? encrypter.encrypt(bytes) : write(bytes);
+}
+
+/** The library's own, for these readers. @throws REQUEST_INVALID — as `sealAtRest` */
+export function encrypterFor(recipients: readonly string[]): Encrypter {
   if (recipients.length === 0) {
     throw new EngineError('REQUEST_INVALID', { field: 'recipients', expected: 'at least one' });
   }
@@ -30,28 +39,40 @@ export async function sealAtRest(
       );
     }
   }
-  // The library has read every text, and so refused what is none.
-  const write = nodeCrypto === undefined ? null : ageWriter(recipients, nodeCrypto);
-  return write === null ? encrypter.encrypt(bytes) : write(bytes);
+  return encrypter;
 }
 
 /** Opens an age file. Data comes out only when all of it is authentic.
+ * @param identity - one, or after a rotation several, a line each: any of them opens.
  * @throws SEAL_NOT_RECIPIENT — the identity is not among the readers; a damaged entry of the
  *   reader's own looks the same, since only its owner could tell.
  * @throws SEAL_BROKEN — no age file, or altered, or cut short.
  * @throws REQUEST_INVALID — `identity` is not an age identity. */
 export async function openAtRest(bytes: Uint8Array, identity: string): Promise<Uint8Array> {
-  const decrypter = new Decrypter();
+  const decrypter = decrypterFor(identity);
   try {
-    decrypter.addIdentity(identity);
+    return await decrypter.decrypt(bytes);
+  } catch (cause) {
+    throw openFailure(cause);
+  }
+}
+
+/** The library's own, with all identities of a text. @throws REQUEST_INVALID — as `openAtRest` */
+export function decrypterFor(identity: string): Decrypter {
+  const decrypter = new Decrypter();
+  const identities = identitiesOf(identity);
+  try {
+    if (identities.length === 0) throw new TypeError('no identity');
+    for (const one of identities) decrypter.addIdentity(one);
   } catch {
     // No cause: the decoder's messages quote the text they were given.
     throw new EngineError('REQUEST_INVALID', { field: 'identity', expected: 'an age identity' });
   }
-  try {
-    return await decrypter.decrypt(bytes);
-  } catch (cause) {
-    const isStranger = cause instanceof Error && cause.message.startsWith('no identity matched');
-    throw new EngineError(isStranger ? 'SEAL_NOT_RECIPIENT' : 'SEAL_BROKEN', {}, { cause });
-  }
+  return decrypter;
+}
+
+/** What the library's failure to open a file means. */
+export function openFailure(cause: unknown): EngineError {
+  const isStranger = cause instanceof Error && cause.message.startsWith('no identity matched');
+  return new EngineError(isStranger ? 'SEAL_NOT_RECIPIENT' : 'SEAL_BROKEN', {}, { cause });
 }

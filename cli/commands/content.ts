@@ -5,9 +5,11 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { exportCar, importCar, type CarReport } from '../../adapters/ipfs/car.js';
 import { checkManifest } from '../../adapters/ipfs/manifest.js';
+import { openStream, sealStream } from '../../adapters/seal/sealed-stream.js';
 import type { RepairReport } from '../../domain/content.js';
 import { EngineError } from '../../domain/errors.js';
 import { defineCommand, type Result } from '../command.js';
+import { openIdentity } from '../keys.js';
 import { openContent, openStore, STORE_OPTIONS } from '../content.js';
 import { OPERATOR_OPTIONS, withEngine } from '../operator.js';
 
@@ -24,13 +26,22 @@ const FAILURE = 'the store could not be reached, or what it gave is not what it 
 export const contentAdd = defineCommand({
   name: 'content add',
   about: `Streams a file into the store and says its CID; \`-\` is the standard input. The CID is that of
-the IPFS profile unixfs-v1-2025, computed here as well.`,
+the IPFS profile unixfs-v1-2025, computed here as well. With recipients, an age file for them is what is stored.`,
   args: ['FILE'],
-  options: HOST_OPTIONS,
+  options: {
+    ...HOST_OPTIONS,
+    recipient: {
+      value: 'AGE',
+      about: 'seal it for this age recipient; may be repeated',
+      isMultiple: true,
+    },
+  },
   failure: FAILURE,
   async run({ args: [file], values }) {
     const store = await openContent(values);
-    const source = file === '-' ? process.stdin : createReadStream(file);
+    const plain = file === '-' ? process.stdin : createReadStream(file);
+    const { recipient } = values;
+    const source = recipient.length === 0 ? plain : sealStream(plain, recipient);
     const { cid, bytes } = await store.add(source, { maxBytes: parseBytes(values['max-bytes']) });
     return { lines: [`${cid}  ${bytes} bytes`], json: { cid, bytes } };
   },
@@ -39,10 +50,11 @@ the IPFS profile unixfs-v1-2025, computed here as well.`,
 export const contentGet = defineCommand({
   name: 'content get',
   about: `Reads a file by its CID, each block hashed before a byte of it is written. The file appears under
-its name only when all of it is there.`,
+its name only when all of it is there. With an identity, a sealed file is opened on its way.`,
   args: ['CID'],
   options: {
     ...HOST_OPTIONS,
+    identity: { value: 'REF', about: 'the age identity that opens it, as file:PATH or env:NAME' },
     to: { value: 'FILE', about: 'where it is written', isRequired: true },
   },
   failure: FAILURE,
@@ -50,8 +62,12 @@ its name only when all of it is there.`,
     const store = await openContent(values);
     let bytes = 0;
     const maxBytes = parseBytes(values['max-bytes']);
+    const stored = store.read(cid, { maxBytes });
+    const { identity } = values;
+    const opened =
+      identity === undefined ? stored : openStream(stored, (await openIdentity(identity)).identity);
     const counted = async function* () {
-      for await (const part of store.read(cid, { maxBytes })) {
+      for await (const part of opened) {
         bytes += part.length;
         yield part;
       }

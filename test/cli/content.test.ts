@@ -8,6 +8,7 @@ import { dispatch } from '../../cli/command.js';
 import { COMMANDS } from '../../cli/table.js';
 import { openBlockStore, putJson } from '../../adapters/ipfs/block-store.js';
 import { putDocument } from '../../adapters/ipfs/manifest.js';
+import { createIdentityFile } from '../../adapters/seal/identity-file.js';
 import { startKubo } from '../../servers/start/index.js';
 import { written } from './written.js';
 
@@ -48,6 +49,26 @@ test('a file goes into IPFS or a host and comes back by its CID, byte for byte',
     await content('get', String(cid), '--to', inFolder('out'), ...from);
     assert.ok((await readFile(inFolder('out'))).equals(bytes));
   }
+});
+
+test('a file goes in sealed, is nothing but an age file there, and comes back open', async () => {
+  const { recipient } = await createIdentityFile(inFolder('reader.age'), { postQuantum: true });
+  const bytes = Buffer.alloc(2_500_000, 'what only the reader may see ');
+  await writeFile(inFolder('secret'), bytes);
+  const { cid } = await content('add', inFolder('secret'), '--recipient', recipient, ...ipfs);
+  await content('get', String(cid), '--to', inFolder('sealed'), ...ipfs);
+  const sealed = await readFile(inFolder('sealed'));
+  assert.match(sealed.subarray(0, 22).toString(), /^age-encryption.org\/v1\n/);
+  assert.ok(!sealed.includes('only the reader'));
+  const open = ['--identity', `file:${inFolder('reader.age')}`];
+  await content('get', String(cid), '--to', inFolder('opened'), ...open, ...ipfs);
+  assert.ok((await readFile(inFolder('opened'))).equals(bytes));
+
+  await createIdentityFile(inFolder('stranger.age'));
+  const strange = ['--identity', `file:${inFolder('stranger.age')}`];
+  const get = content('get', String(cid), '--to', inFolder('stolen'), ...strange, ...ipfs);
+  await assert.rejects(get, { code: 'SEAL_NOT_RECIPIENT' });
+  assert.ok(!existsSync(inFolder('stolen')));
 });
 
 test('a file that is too long, or cannot be had, leaves no file behind', async () => {
