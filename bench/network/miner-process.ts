@@ -21,6 +21,8 @@ import { scriptedAnswer } from './scripted-answer.js';
 /** What a miner of the whole network may be. */
 export const MINER_BEHAVIOURS = [
   'honest',
+  /** Repeats what it is asked: all of them agree, and what was asked is in the answer. */
+  'echo',
   /** Another answer than everybody's, as a miner would that runs nothing. */
   'canned',
   /** Acknowledges tasks, and never says a word of them. */
@@ -53,6 +55,9 @@ function openBackend(model: string, behaviour: MinerBehaviour): InferenceBackend
     answer: ({ messages }) => scriptedAnswer(messages.at(-1)?.content ?? ''),
     tokensPerSecond: TOKENS_PER_SECOND,
   });
+  if (behaviour === 'echo') {
+    return openScriptedBackend({ model, answer: ({ messages }) => messages.at(-1)?.content ?? '' });
+  }
   if (behaviour === 'canned') return withBehaviour(honest, 'canned');
   if (behaviour !== 'silent') return honest;
   return {
