@@ -192,7 +192,8 @@ test('exportSession: a database that is down for days only delays, and says that
     assert.ok(waiting.retryAtMs !== null);
     const view = (await handle.result()) as ExportView;
     assert.deepEqual([view.state, view.receipt, view.lastError], ['Done', RECEIPT, null]);
-    const days = (await durationMsOf(handle)) / DAY_MS;
+    // Over all runs: so many tries may not fit into one.
+    const days = ((await env.currentTimeMs()) - (firstMs ?? Infinity)) / DAY_MS;
     assert.ok(days >= 2 && days < 2.1, `${days} days`);
   });
   assert.deepEqual(steps, ['prepare mine', 'seal']);

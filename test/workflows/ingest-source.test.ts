@@ -65,7 +65,7 @@ const start = (name: string) => {
 const handleOf = (name: string) =>
   env.client.workflow.getHandle(workflowIds.ingestSource('key:a', name));
 const working = (fake: Fake, scenario: () => Promise<void>) =>
-  withWorkers(env, { [TASK_QUEUES.database]: { ...fake } }, scenario);
+  withWorkers(env, { [TASK_QUEUES.database]: fake }, scenario);
 
 test('ingestSource: brings every document in, then drops what is stale', async () => {
   const fake = new Fake();

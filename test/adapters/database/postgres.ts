@@ -30,7 +30,8 @@ export async function startTestPostgres(): Promise<TestPostgres> {
     async stop() {
       await admin.end();
       await server.stop();
-      await rm(data, { recursive: true, force: true });
+      // A server that was killed may have children that write for a moment more.
+      await rm(data, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }

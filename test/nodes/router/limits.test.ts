@@ -31,7 +31,7 @@ test('bad requests get one clear error each, and change nothing', async (t) => {
     ['large body', raw('x'.repeat(70_000)), 413, 'PROMPT_TOO_LARGE'],
     ['not UTF-8', raw(Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d])), 400, 'PROMPT_INVALID'],
     ['not JSON', raw('{'), 400, 'REQUEST_INVALID'],
-    ['tools', world.chat('hi', { tools: [{}] }), 400, 'FEATURE_UNSUPPORTED'],
+    ['no tool', world.chat('hi', { tools: [{}] }), 400, 'REQUEST_INVALID'],
     ['two choices', world.chat('hi', { n: 2 }), 400, 'FEATURE_UNSUPPORTED'],
     ['too many tokens', world.chat('hi', { max_tokens: 5_000 }), 400, 'REQUEST_INVALID'],
     ['bad session id', world.chat('hi', { session_id: '-1' }), 400, 'REQUEST_INVALID'],
@@ -130,7 +130,9 @@ test('a session that is not held here is claimed, and its state is told apart', 
   assert.deepEqual(await refusal(world.chat('hi')), [409, 'SESSION_NOT_OPEN']);
   view('Open');
   world.gateway.onClaim = () => 'router:another';
-  assert.deepEqual(await refusal(world.chat('hi')), [503, 'ROUTER_LEASE_LOST']);
+  // As from another router, so that it is looked for here alone.
+  const relayed = { 'x-cortensor-relay': 'router-1' };
+  assert.deepEqual(await refusal(world.chat('hi', {}, relayed)), [503, 'ROUTER_LEASE_LOST']);
   world.gateway.onClaim = (taskQueue) => {
     assert.equal(taskQueue, 'router:router-1');
     void world.router.sessions.open(world.lease);

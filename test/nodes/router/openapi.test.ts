@@ -50,7 +50,7 @@ test('the document has every route of the app, and the app every route of the do
 
 test('the table of routes in the README is that of the document, but for files of the page', () => {
   const readme = readFileSync(join(PROJECT_FOLDER, 'README.md'), 'utf8');
-  const listed = [...readme.matchAll(/^\| `(GET|POST|PUT) ([^`]+)` \| (.+) \|$/gm)];
+  const listed = [...readme.matchAll(/^\| `(GET|POST|PUT|DELETE) ([^`]+)` \| (.+) \|$/gm)];
   const operations = operationsOf({ maxBodyBytes: 1 }).filter(({ path }) => path !== '/docs/:file');
   assert.deepEqual(
     listed.map(([, method, path, summary]) => [method, path, summary]),

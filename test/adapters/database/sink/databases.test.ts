@@ -29,7 +29,7 @@ before(async () => {
 });
 after(async () => {
   await Promise.all([postgres.stop(), mariadb.stop()]);
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
 /** Runs one statement as the database's user would. */
