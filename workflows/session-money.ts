@@ -53,8 +53,9 @@ export async function reportEnded(session: SessionContext): Promise<never> {
     if (!isStepwise) await sleep(SETTLE_DELAY);
     const tasks = unreported();
     await recordSteps(session, tasks);
-    await report(session, tasks, isStepwise);
+    // Before the report: what settlement asks for again meanwhile must not count as reported.
     for (const { taskId } of tasks) reported.add(taskId);
+    await report(session, tasks, isStepwise);
   }
 }
 
