@@ -1,6 +1,6 @@
 /** Keys that commands are given, by reference: never on the command line, where others can see them. */
 import { Wallet } from 'ethers';
-import { parseIdentity } from '../adapters/seal/identity-file.js';
+import { readIdentity } from '../adapters/seal/identity-file.js';
 import type { IdentityPair } from '../adapters/seal/identity.js';
 import { readSecret } from '../adapters/seal/secret.js';
 import type { SecretRef } from '../domain/config.js';
@@ -44,12 +44,7 @@ export async function openSigner(text: string, option = 'key'): Promise<Wallet> 
   return new Wallet(key);
 }
 
-/** Opens the age identity behind a reference. @throws as `openSigner` */
+/** Opens the age identities behind a reference. @throws as `openSigner` */
 export async function openIdentity(text: string, option = 'identity'): Promise<IdentityPair> {
-  const ref = parseSecretRef(text, option);
-  const pair = await parseIdentity(await readSecret(ref));
-  if (pair === undefined) {
-    throw new EngineError('KEY_FILE_UNSAFE', { path: ref, expected: 'one age identity' });
-  }
-  return pair;
+  return await readIdentity(parseSecretRef(text, option));
 }

@@ -17,7 +17,7 @@ import { openTokenCounter } from '../adapters/embedding/token-counter.js';
 import type { BlockStore } from '../adapters/ipfs/block-store.js';
 import { addContent } from '../adapters/ipfs/content-store.js';
 import { readContent } from '../adapters/ipfs/read-content.js';
-import { parseIdentity } from '../adapters/seal/identity-file.js';
+import { readIdentity } from '../adapters/seal/identity-file.js';
 import { readSecret } from '../adapters/seal/secret.js';
 import { chunkSections } from '../adapters/source/chunks.js';
 import { extractSections } from '../adapters/source/extract.js';
@@ -53,13 +53,7 @@ export async function openSources(deps: {
   readonly store: BlockStore;
 }): Promise<Sources> {
   const { config, pool, store } = deps;
-  const engine = await parseIdentity(await readSecret(config.temporal.codec.identity));
-  if (engine === undefined) {
-    throw new EngineError('KEY_FILE_UNSAFE', {
-      path: 'temporal.codec.identity',
-      expected: 'one age identity',
-    });
-  }
+  const engine = await readIdentity(config.temporal.codec.identity);
   await migrate(pool, SOURCE_SCHEMA);
   const catalogue = openSourceCatalogue(pool);
   const keys = createSourceKeys(engine.identity);

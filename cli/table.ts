@@ -36,6 +36,27 @@ export const COMMANDS: Commands = {
     summary: "let the Temporal UI read what is encrypted, for who holds the codec's key",
     load: async () => (await import('./commands/codec.js')).codec,
   },
+  keys: {
+    summary: 'age identities and data keys: draw, show, rotate',
+    commands: {
+      new: {
+        summary: 'draw an age identity into a new file',
+        load: async () => (await import('./commands/keys.js')).keysNew,
+      },
+      show: {
+        summary: 'print the recipients of an identity file',
+        load: async () => (await import('./commands/keys.js')).keysShow,
+      },
+      rotate: {
+        summary: 'add a new identity to a file; the older ones still open',
+        load: async () => (await import('./commands/keys.js')).keysRotate,
+      },
+      'rotate-codec': {
+        summary: 'add a data key for what Temporal stores',
+        load: async () => (await import('./commands/keys.js')).keysRotateCodec,
+      },
+    },
+  },
   doctor: {
     summary: 'say for every server whether it was found, where, and what to do if not',
     load: async () => (await import('./commands/doctor.js')).doctor,

@@ -1,6 +1,6 @@
 /** Files that only their owner may read. Node only; browsers never import this. */
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, rm, type FileHandle } from 'node:fs/promises';
+import { link, mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EngineError } from '../../domain/errors.js';
 
@@ -28,6 +28,55 @@ export async function createPrivateFile(path: string, content: Uint8Array): Prom
   } catch (cause) {
     if (codeOf(cause) === 'EEXIST') return false;
     throw unsafe(path, cause);
+  }
+}
+
+/** Replaces what a private file holds. Until the new content is whole on disk the old one stays; who
+ * owns the file stays as it is, so that a service keeps its right to it.
+ * @param change - makes the new content from the old one; when it throws, nothing has changed.
+ * @throws SECRET_MISSING — no such file.
+ * @throws KEY_FILE_UNSAFE — others may read it; or `<path>.new` is there: another replacement is under
+ *   way, or was killed, and the file is to be removed by hand. */
+export async function replacePrivateFile(
+  path: string,
+  change: (content: Uint8Array) => Promise<Uint8Array>,
+): Promise<void> {
+  // One fixed name, so that two at once do not each keep only what they themselves have added.
+  const next = `${path}.new`;
+  // First, since it says more plainly what is wrong with the file itself.
+  await readPrivateFile(path);
+  let file: FileHandle;
+  try {
+    file = await open(next, 'wx', 0o600);
+  } catch (cause) {
+    throw unsafe(next, cause);
+  }
+  let isReplaced = false;
+  try {
+    await file.writeFile(await change(await readPrivateFile(path)));
+    const { uid, gid } = await stat(path);
+    await file.chown(uid, gid);
+    await file.sync();
+    await rename(next, path);
+    isReplaced = true;
+    await syncFolder(dirname(path));
+  } catch (cause) {
+    throw unsafe(path, cause);
+  } finally {
+    await file.close();
+    if (!isReplaced) await rm(next, { force: true });
+  }
+}
+
+/** Without this a power cut may bring the old name back. */
+async function syncFolder(path: string): Promise<void> {
+  // Windows opens no folders.
+  if (process.platform === 'win32') return;
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
 }
 

@@ -8,7 +8,7 @@ import { Client, Connection } from '@temporalio/client';
 import type { DataConverter, PayloadCodec } from '@temporalio/common';
 import type { EngineConfig } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
-import { parseIdentity } from '../seal/identity-file.js';
+import { readIdentity } from '../seal/identity-file.js';
 import { readSecret } from '../seal/secret.js';
 import { openPayloadCodec } from './codec.js';
 
@@ -31,15 +31,9 @@ export async function dataConverter(config: EngineConfig['temporal']): Promise<D
 
 /** Opens the codec of a deployment. @throws as `dataConverter` */
 export async function openCodec(config: EngineConfig['temporal']): Promise<PayloadCodec> {
-  const pair = await parseIdentity(await readSecret(config.codec.identity));
-  if (pair === undefined) {
-    throw new EngineError('KEY_FILE_UNSAFE', {
-      ref: config.codec.identity,
-      expected: 'one age identity',
-    });
-  }
+  const { identity } = await readIdentity(config.codec.identity);
   return await openPayloadCodec({
-    identity: pair.identity,
+    identity,
     keysFolder: config.codec.keys,
     namespace: config.namespace,
   });

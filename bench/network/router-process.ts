@@ -1,7 +1,6 @@
 /** A real router: HTTP, miners' hub, crypto threads, leases. Only what it reads off chain is given. */
 import { openBlockStore } from '../../adapters/ipfs/block-store.js';
-import { parseIdentity } from '../../adapters/seal/identity-file.js';
-import { readSecret } from '../../adapters/seal/secret.js';
+import { readIdentity } from '../../adapters/seal/identity-file.js';
 import { connectClient } from '../../adapters/temporal/connect.js';
 import { signingDomain } from '../../domain/attestation.js';
 import type { EngineConfig } from '../../domain/config.js';
@@ -39,8 +38,7 @@ runChild<RouterInput, RouterReady>(async ({ config, miners, routerId = ROUTER_ID
   const payment = contracts['sessionPayment'] as Address;
   const temporal = await connectClient(config.temporal);
   const starter = createStarter({ config, client: temporal.client });
-  const pair = await parseIdentity(await readSecret(config.router.identity));
-  if (pair === undefined) throw new Error('no identity of the router');
+  const { identity } = await readIdentity(config.router.identity);
   const router = await startRouter({
     routerId,
     config: config.router,
@@ -53,7 +51,7 @@ runChild<RouterInput, RouterReady>(async ({ config, miners, routerId = ROUTER_ID
       gatewayUrl: config.ipfs.gatewayUrl,
     },
     signingDomain: signingDomain(chainId, payment),
-    identity: pair.identity,
+    identity,
     blockStore: openBlockStore(config.ipfs),
     registry: {
       readNode: async (address) => {

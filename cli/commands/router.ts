@@ -6,9 +6,8 @@ import { migrate } from '../../adapters/database/migrate.js';
 import { openPool } from '../../adapters/database/pool.js';
 import { openBlockStore } from '../../adapters/ipfs/block-store.js';
 import { connectClient } from '../../adapters/temporal/connect.js';
-import { parseIdentity } from '../../adapters/seal/identity-file.js';
+import { readIdentity } from '../../adapters/seal/identity-file.js';
 import { signingDomain } from '../../domain/attestation.js';
-import { EngineError } from '../../domain/errors.js';
 import { openSessionGateway } from '../../nodes/router/gateway.js';
 import { createJudge } from '../../nodes/router/judge.js';
 import { openNetworkReader } from '../../nodes/router/network/chain-reader.js';
@@ -51,13 +50,7 @@ export const router: Command = {
     const temporal = await connectClient(config.temporal);
     // Of this process alone, on whatever machine: leases are claimed under it.
     const routerId = `router-${randomBytes(6).toString('hex')}`;
-    const identity = await parseIdentity(await readSecret(config.router.identity));
-    if (identity === undefined) {
-      throw new EngineError('KEY_FILE_UNSAFE', {
-        path: 'router.identity',
-        expected: 'one age identity',
-      });
-    }
+    const { identity } = await readIdentity(config.router.identity);
     const pool = openPool(await readSecret(config.database.url));
     await migrate(pool);
     const starter = createStarter({ config, client: temporal.client });
@@ -71,7 +64,7 @@ export const router: Command = {
       config: config.router,
       network: networkInfo(config, chains),
       signingDomain: signingDomain(config.layers.service.chainId, chains.service.sessionPayment),
-      identity: identity.identity,
+      identity,
       blockStore,
       sources: sources.desk(client),
       chainReader: openNetworkReader({ onboarding, health, blockStore }),

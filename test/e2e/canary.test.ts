@@ -185,7 +185,9 @@ test('no file of any server and no log holds a sealed text, once all have ended'
   await network.stop();
   hasStopped = true;
   const found = await filesHolding(data, TEXTS);
-  t.diagnostic(`the planted text is in ${found.plain.map((path) => path.slice(data.length))}`);
+  t.diagnostic(
+    `the planted text is in ${found.plain.map((path) => path.slice(data.length)).join()}`,
+  );
   assert.ok(found.plain.some((path) => path.includes('/ipfs/')));
   assert.deepEqual(found.sealed, []);
   assert.deepEqual(found.environment, [], 'an environment is written nowhere');
