@@ -86,22 +86,47 @@ export function toolCallId(taskId: TaskId, index: number): string {
   return `call_${taskId.slice(2, 26)}_${index}`;
 }
 
-/** An answer as one text: what two answers are compared by. Calls that mean the same read the same,
- * whatever white space and order of keys their models chose. */
-export function textOfAnswer({ text, toolCalls = [] }: AnswerBody): string {
+/** What the calls of two answers have in common when they mean the same, in the same order: equal
+ * texts, whatever white space and order of keys their models chose. Empty for an answer without calls. */
+export function callsKey({ toolCalls = [] }: Pick<AnswerBody, 'toolCalls'>): string {
+  return toolCalls.length === 0 ? '' : JSON.stringify(toolCalls.map(textOfCall));
+}
+
+/** What an answer is embedded as. A text that is a JSON object or list is read in its canonical form,
+ * so that the same form filled in alike is the same text. */
+export function comparedText({ text, ...rest }: Pick<AnswerBody, 'text' | 'toolCalls'>): string {
+  const isForm = /^\s*[[{]/.test(text);
+  return textOfAnswer({ text: isForm ? canonicalJson(text) : text, ...rest });
+}
+
+/** An answer as one text, with its calls in their canonical form. */
+export function textOfAnswer({
+  text,
+  toolCalls = [],
+}: Pick<AnswerBody, 'text' | 'toolCalls'>): string {
   return [text, ...toolCalls.map(textOfCall)].filter((part) => part !== '').join('\n');
 }
 
 function textOfCall({ name, arguments: written }: CalledTool): string {
+  return `${name} ${canonicalJson(written)}`;
+}
+
+/** @returns the text as it was written where it is not JSON, too deep, or has a whole number that
+ *   this reader would round: two such numbers must not become the same. */
+function canonicalJson(written: string): string {
   let value: unknown;
   try {
     value = JSON.parse(written);
   } catch {
-    // Not JSON: then it is compared as it was written.
-    return `${name} ${written}`;
+    return written;
   }
   const isShallow = depthOf(value, TOOL_LIMITS.schemaDepth) <= TOOL_LIMITS.schemaDepth;
-  return `${name} ${isShallow ? JSON.stringify(inOrder(value)) : written}`;
+  return isShallow && isExact(value) ? JSON.stringify(inOrder(value)) : written;
+}
+
+function isExact(value: unknown): boolean {
+  if (typeof value === 'number') return Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+  return typeof value !== 'object' || value === null || Object.values(value).every(isExact);
 }
 
 /** Sorts the keys of all objects. */

@@ -45,23 +45,32 @@ export function judgeIdentical(miners: readonly Address[], asked: number): Verdi
   };
 }
 
-/** Judges answers by the distance of their embeddings: the medoid is the answer with the smallest
+/** An answer to judge. */
+export interface EmbeddedAnswer {
+  readonly miner: Address;
+  /** Unit vector, of the same embedding model as the others'. */
+  readonly embedding: Float32Array;
+  /** Its calls of tools in their canonical form; absent or empty without any. */
+  readonly calls?: string;
+}
+
+/** Distance of two answers whose calls of tools differ, if only in a number: nothing in common. */
+const OTHER_CALLS_DISTANCE = 1;
+
+/** Judges answers by the distance of their embeddings, or of their calls where these differ: the medoid is the answer with the smallest
  * sum of distances (ties: the first), and whoever is near it agrees.
- * @param answers - unit vectors, all of one embedding model.
  * @param asked - miners that were asked, those without an answer included. */
 export function judgeEmbeddings(
-  answers: readonly { readonly miner: Address; readonly embedding: Float32Array }[],
+  answers: readonly EmbeddedAnswer[],
   asked: number,
   outlierDistance: number = OUTLIER_DISTANCE,
 ): Verdict {
   if (answers.length === 0) return NO_ANSWERS;
-  const sums = answers.map((a) =>
-    answers.reduce((sum, b) => sum + cosineDistance(a.embedding, b.embedding), 0),
-  );
+  const sums = answers.map((a) => answers.reduce((sum, b) => sum + distanceOf(a, b), 0));
   const best = sums.indexOf(Math.min(...sums));
   const medoid = answers[best] ?? answers[0];
   if (medoid === undefined) return NO_ANSWERS;
-  const distances = answers.map((a) => cosineDistance(medoid.embedding, a.embedding));
+  const distances = answers.map((a) => distanceOf(medoid, a));
   const near = distances.map((distance) => distance <= outlierDistance);
   const isMajority = near.filter(Boolean).length * 2 > asked;
   return {
@@ -74,6 +83,11 @@ export function judgeEmbeddings(
       isAgreed: isMajority && near[i] === true,
     })),
   };
+}
+
+function distanceOf(a: EmbeddedAnswer, b: EmbeddedAnswer): number {
+  if ((a.calls ?? '') !== (b.calls ?? '')) return OTHER_CALLS_DISTANCE;
+  return cosineDistance(a.embedding, b.embedding);
 }
 
 /** The verdict when nobody answered. */

@@ -10,7 +10,7 @@ import { parseChatRequest, parseChatResult } from '../../domain/chat.js';
 import { EngineError, findEngineError } from '../../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../../domain/ids.js';
 import type { ChatRequest, ChatResult } from '../../domain/task.js';
-import { textOfAnswer } from '../../domain/tools.js';
+import { comparedText } from '../../domain/tools.js';
 import { Memory } from './memory.js';
 import type { OracleDeps } from './ports.js';
 
@@ -73,7 +73,7 @@ export class ResultReader {
         result,
         resultHash,
         embedding: () =>
-          (embedding ??= this.#embed(textOfAnswer(result)).catch((error: unknown) => {
+          (embedding ??= this.#embed(comparedText(result)).catch((error: unknown) => {
             embedding = undefined;
             throw error;
           })),

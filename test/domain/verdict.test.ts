@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Address } from '../../domain/ids.js';
+import { callsKey } from '../../domain/tools.js';
 import { cosineDistance, judgeEmbeddings, judgeIdentical } from '../../domain/verdict.js';
 
 const A: Address = '0xa';
@@ -42,6 +43,31 @@ test('judgeEmbeddings: finds no quorum when all answers differ, and pays nobody'
   assert.equal(verdict.status, 'no-quorum');
   assert.equal(verdict.medoid, null);
   assert.ok(verdict.scores.every((s) => !s.isAgreed));
+});
+
+test('judgeEmbeddings: one embedding for all does not make different calls agree', () => {
+  const embedding = unit(1, 0);
+  const call = (amount: number) =>
+    callsKey({ toolCalls: [{ name: 'pay', arguments: JSON.stringify({ amount, to: 'x' }) }] });
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 9 }),
+      (sums) => {
+        const answers = sums.map((sum, i) => {
+          const miner: Address = `0x${i}`;
+          return { miner, embedding, calls: sum === 0 ? '' : call(sum) };
+        });
+        const verdict = judgeEmbeddings(answers, answers.length);
+        const most = sums.find((sum) => sums.filter((s) => s === sum).length * 2 > sums.length);
+        assert.equal(verdict.status, most === undefined ? 'no-quorum' : 'agreed');
+        const agreed = verdict.scores.map(({ isAgreed }) => isAgreed);
+        assert.deepEqual(
+          agreed,
+          sums.map((sum) => most !== undefined && sum === most),
+        );
+      },
+    ),
+  );
 });
 
 test('judgeEmbeddings: counts miners that did not answer against the majority', () => {
