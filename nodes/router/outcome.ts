@@ -1,6 +1,7 @@
 /** From the commitments of a task to its end: verdict, evidence, and what is paid for. */
 import type { JudgeRequest } from '../../domain/api.js';
 import { billedUsage } from '../../domain/charge.js';
+import type { ErrorCode } from '../../domain/errors.js';
 import { sameAddress, type Address, type Cid, type TaskId } from '../../domain/ids.js';
 import type {
   Commitment,
@@ -25,6 +26,8 @@ export interface Conclusion {
   readonly resultCids: readonly Cid[];
   /** Billed. */
   readonly usage: TokenUsage;
+  /** Why nobody committed; `null` where somebody did, or the task is read from its record. */
+  readonly failure: ErrorCode | null;
 }
 
 /** The end of a task without an answer. */
@@ -88,6 +91,7 @@ export function conclude(
   end: Pick<TaskCompletion, 'taskId' | 'outcome' | 'usage'>,
   requestCid: Cid,
   evidence: TaskEvidence | null,
+  failure: ErrorCode | null = null,
 ): Conclusion {
   const { taskId, outcome, usage } = end;
   const isAgreed = outcome === 'completed' && evidence !== null;
@@ -98,6 +102,7 @@ export function conclude(
     agreed: isAgreed ? agreedCommitment(evidence) : null,
     resultCids: evidence?.commitments.map((c) => c.resultCid) ?? [],
     usage,
+    failure,
   };
 }
 

@@ -293,7 +293,9 @@ export class TaskRun {
   #endUnserved(): void {
     const hasAsked = this.#assignments.length > 0;
     const isRefused = hasAsked && this.#assignments.every((a) => a.isDeclined);
-    this.#end(isRefused ? 'refused' : 'failed', null);
+    // Another miner could have done it: what kept that one counts more.
+    const other = this.#assignments.find((a) => a.failure !== 'FEATURE_UNSUPPORTED');
+    this.#end(isRefused ? 'refused' : 'failed', other?.failure ?? null);
   }
 
   #onFailed(failed: Assignment): void {

@@ -9,7 +9,7 @@ import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { cidOf } from '../../adapters/ipfs/cid.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
-import { sameAddress, type Address, type Cid, type TaskId } from '../../domain/ids.js';
+import { sameAddress, type Cid, type TaskId } from '../../domain/ids.js';
 import type { CompleteAnswer, LeaseInput, OpenTask, SubmitAnswer } from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
 import type { ModelFeature } from '../../domain/features.js';
@@ -236,13 +236,13 @@ export class TaskService {
 
   async #end(stream: TaskStream, task: RanTask): Promise<Conclusion> {
     const { taskId, bounds, result, recorded, pins } = task;
-    const { status, primary } = result;
+    const { status } = result;
     if (recorded.ended !== null) return this.recall(stream, taskId);
     if (status === 'abandoned') throw new EngineError('ROUTER_LEASE_LOST', { taskId });
     const evidence = status === 'committed' ? await this.#weigh(task) : null;
     if (evidence === null) {
       const outcome = status === 'committed' ? 'failed' : status;
-      return this.#finish(stream, completionOfNothing(taskId, outcome), null, recorded, primary);
+      return this.#finish(stream, completionOfNothing(taskId, outcome), null, recorded, result);
     }
     const [evidenceCid] = await Promise.all([
       persist((signal) => putJson(this.#deps.blockStore, evidence, { signal }), this.#pinning()),
@@ -250,7 +250,7 @@ export class TaskService {
     ]);
     const completion = completionOf(evidence, evidenceCid, bounds);
     this.#measure(result, evidence, completion);
-    return this.#finish(stream, completion, evidence, recorded, primary);
+    return this.#finish(stream, completion, evidence, recorded, result);
   }
 
   #plan(stream: TaskStream, taskId: TaskId, bounds: Bounds, pins: Promise<unknown>[]): TaskRun {
@@ -378,7 +378,7 @@ export class TaskService {
     completion: TaskCompletion,
     evidence: TaskEvidence | null,
     { ordinal, requestCid }: Recorded,
-    streamed: Address | null,
+    { primary, failure }: Pick<RunResult, 'primary' | 'failure'>,
   ): Promise<Conclusion> {
     const answer = await this.#completions.add(completion);
     // The first recorded end counts: the workflow may have closed the task meanwhile.
@@ -390,8 +390,8 @@ export class TaskService {
       const ended = { type: 'ended', taskId, outcome, ordinal, evidenceCid } as const;
       this.#deps.hub.find(miner)?.send(ended);
     }
-    const conclusion = conclude(completion, requestCid, evidence);
-    stream.push(endOf(conclusion, streamed));
+    const conclusion = conclude(completion, requestCid, evidence, failure);
+    stream.push(endOf(conclusion, primary));
     return conclusion;
   }
 

@@ -81,8 +81,8 @@ export async function* readTranscript(
     } else if (event.type === 'error') {
       throw new EngineError(isErrorCode(event.code) ? event.code : 'INTERNAL');
     } else {
-      const { outcome, agreed, usage } = await task.conclusion;
-      if (outcome !== 'completed' || agreed === null) throw errorOf(outcome);
+      const { outcome, agreed, usage, failure } = await task.conclusion;
+      if (outcome !== 'completed' || agreed === null) throw errorOf(outcome, failure);
       const answer = await agreedAnswer(stream, agreed, input);
       const rest = given.complete(answer);
       if (rest === null) {
@@ -222,6 +222,8 @@ const OUTCOME_ERRORS: Readonly<Record<TaskOutcome, ErrorCode>> = {
   disputed: 'ATTESTATION_REFUSED',
 };
 
-function errorOf(outcome: TaskOutcome): EngineError {
-  return new EngineError(OUTCOME_ERRORS[outcome], { outcome });
+function errorOf(outcome: TaskOutcome, failure: ErrorCode | null): EngineError {
+  // The request is at fault where every miner says so, and asking again is of no use.
+  const isUnsupported = outcome === 'refused' && failure === 'FEATURE_UNSUPPORTED';
+  return new EngineError(isUnsupported ? failure : OUTCOME_ERRORS[outcome], { outcome });
 }

@@ -117,6 +117,16 @@ test('a task that every asked miner declines is refused, and costs nothing', asy
   assert.deepEqual(paid(world), []);
 });
 
+test('what every miner declines as unsupported is told to the client, and costs nothing', async (t) => {
+  const none = { declines: 'FEATURE_UNSUPPORTED' } as const;
+  const world = await open(t, [none, none]);
+  const answer = await world.chat('hi');
+  const { error } = (await answer.json()) as { error: { code: string } };
+  assert.deepEqual([answer.status, error.code], [400, 'FEATURE_UNSUPPORTED']);
+  assert.deepEqual(endOf(world), ['refused']);
+  assert.deepEqual(paid(world), []);
+});
+
 test('one miner that fails after it began makes it a failure, not a refusal', async (t) => {
   const dying: Script = {
     beforeFrame: (seq, miner) => {
