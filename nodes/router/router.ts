@@ -32,6 +32,8 @@ import { attachUpgrades, type Upgrade } from './upgrades.js';
 
 /** Answers that are still being written when a router closes get so long. */
 const CLOSE_MS = 500;
+/** A connection on which an answer has just ended may bring its client's next request for so long. */
+const QUIET_MS = 1_000;
 
 /** From the announcement that a router will be stopped to the end of its listening: balancers look
  * elsewhere in the meantime, and clients' connections are used up. */
@@ -181,7 +183,7 @@ export async function startRouter(deps: RouterDeps): Promise<RunningRouter> {
       gate.announce();
       clients.drain();
       // The sessions are given up last: who was let in finds them there.
-      await gate.empty(drainMs);
+      await gate.quiet(QUIET_MS, drainMs);
       gate.drain();
       await Promise.all(
         router.sessions.all().map((held) => router.sessions.release(held, drainMs)),

@@ -1,4 +1,5 @@
 /** The door of a router: so many requests at once, so many that wait, and none when it closes. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError } from '../../../domain/errors.js';
 
 export interface GateLimits {
@@ -17,6 +18,8 @@ export class Gate {
   readonly #waiting = new Set<Waiter>();
   readonly #whenEmpty = new Set<() => void>();
   #inside = 0;
+  /** Of all time. */
+  #entered = 0;
   #isDraining = false;
   #isClosed = false;
 
@@ -45,6 +48,7 @@ export class Gate {
    * @throws ROUTER_DRAINING */
   async enter(): Promise<() => void> {
     if (this.#isClosed) throw new EngineError('ROUTER_DRAINING');
+    this.#entered++;
     if (this.#inside >= this.#limits.maxConcurrent) await this.#wait();
     else this.#inside++;
     let isInside = true;
@@ -64,6 +68,21 @@ export class Gate {
     this.#isDraining = true;
     this.#isClosed = true;
     for (const { refuse } of this.#waiting) refuse(new EngineError('ROUTER_DRAINING'));
+  }
+
+  /** Waits until all have left and nobody has come for `quietMs`, or `ms` are over. Whose answer began
+   * before the end was announced does not know of it, and sends the next request where it sent the
+   * last. */
+  async quiet(quietMs: number, ms: number): Promise<void> {
+    const deadline = Date.now() + ms;
+    let entered = -1;
+    while (entered !== this.#entered) {
+      await this.empty(Math.max(0, deadline - Date.now()));
+      const leftMs = deadline - Date.now();
+      if (leftMs <= 0) return;
+      entered = this.#entered;
+      await delay(Math.min(quietMs, leftMs));
+    }
   }
 
   /** Waits until all have left, or `ms` are over. */
