@@ -1,23 +1,10 @@
 /** Requests and results of unknown origin, checked field by field before anything relies on them. */
-import { parseEmbeddingRequest } from './embedding.js';
 import { EngineError } from './errors.js';
-import type {
-  ChatMessage,
-  ChatRequest,
-  ChatResult,
-  InferenceRequest,
-  StreamEvent,
-  TokenUsage,
-} from './task.js';
+import type { ChatMessage, ChatRequest, ChatResult, StreamEvent, TokenUsage } from './task.js';
 import { parseCalls, parseMessageCalls, parseToolFields } from './tools.js';
 
 const ROLES: readonly ChatMessage['role'][] = ['system', 'user', 'assistant', 'tool'];
-const FINISH_REASONS: readonly ChatResult['finishReason'][] = [
-  'stop',
-  'length',
-  'tool-calls',
-  'embedding',
-];
+const FINISH_REASONS: readonly ChatResult['finishReason'][] = ['stop', 'length', 'tool-calls'];
 /** Most tokens that one answer may have. */
 export const MAX_COMPLETION_TOKENS = 4_096;
 const MAX_STOPS = 4;
@@ -31,15 +18,7 @@ const INSTRUCTION_TOKENS = 512;
 
 /** The most tokens that a prompt can have: byte-level vocabularies have none below one byte. What a
  * session reserves for, and no more than which is ever billed. */
-export function maxPromptTokensOf(
-  request: { readonly input: readonly string[] } | Omit<Partial<ChatRequest>, 'model'>,
-): number {
-  if ('input' in request) {
-    return request.input.reduce(
-      (sum, text) => sum + TEMPLATE_TOKENS_PER_MESSAGE + utf8Bytes(text),
-      0,
-    );
-  }
+export function maxPromptTokensOf(request: Omit<Partial<ChatRequest>, 'model'>): number {
   const { messages = [], tools, responseFormat } = request;
   const templates = TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * messages.length;
   const extras = [tools, responseFormat].filter((extra) => extra !== undefined);
@@ -64,15 +43,6 @@ export function utf8Bytes(text: string): number {
     bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x1_0000 ? 3 : 4;
   }
   return bytes;
-}
-
-/** Checks a request of either kind.
- * @throws PROMPT_INVALID — with the field, and what was expected of it. */
-export function parseInferenceRequest(value: unknown): InferenceRequest {
-  const { kind } = record(value, 'request', 'PROMPT_INVALID');
-  if (kind === 'embedding') return parseEmbeddingRequest(value);
-  if (kind !== undefined) throw invalid('kind', 'embedding, or none');
-  return parseChatRequest(value);
 }
 
 /** Checks a request in plain form.

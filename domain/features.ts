@@ -1,5 +1,5 @@
 /** What a backend can be asked for beyond text: declared by miners, required by requests. */
-import type { InferenceRequest } from './task.js';
+import type { ChatRequest } from './task.js';
 
 /** `tools`: calls as the model sees fit; `tool-choice`: a call that the request demands. */
 export const MODEL_FEATURES = [
@@ -11,10 +11,8 @@ export const MODEL_FEATURES = [
 ] as const;
 export type ModelFeature = (typeof MODEL_FEATURES)[number];
 
-/** What a miner must support to answer a request; empty for text as ever. Vectors are no feature:
- * who serves a model of that kind gives them. */
-export function featuresOf(request: InferenceRequest): readonly ModelFeature[] {
-  if ('kind' in request) return [];
+/** What a miner must support to answer a request; empty for text as ever. */
+export function featuresOf(request: ChatRequest): readonly ModelFeature[] {
   const { stop, responseFormat, tools, toolChoice } = request;
   const features: ModelFeature[] = [];
   if (stop !== undefined) features.push('stop');

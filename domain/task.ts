@@ -94,17 +94,6 @@ export interface ChatRequest {
   readonly responseFormat?: ResponseFormat;
 }
 
-/** A request for vectors of texts, in plain form. It travels and is judged as a chat does. */
-export interface EmbeddingRequest {
-  readonly kind: 'embedding';
-  readonly model: string;
-  /** 1–64 texts. */
-  readonly input: readonly string[];
-}
-
-/** Whatever a task asks a miner for. */
-export type InferenceRequest = ChatRequest | EmbeddingRequest;
-
 export interface TokenUsage {
   readonly promptTokens: number;
   readonly completionTokens: number;
@@ -114,8 +103,7 @@ export interface TokenUsage {
 export interface ChatResult {
   readonly model: string;
   readonly text: string;
-  /** `embedding`: the text is vectors (domain/embedding.ts). */
-  readonly finishReason: 'stop' | 'length' | 'tool-calls' | 'embedding';
+  readonly finishReason: 'stop' | 'length' | 'tool-calls';
   readonly usage: TokenUsage;
   /** Absent where none was called; there where `finishReason` is `tool-calls`. */
   readonly toolCalls?: readonly CalledTool[];

@@ -23,18 +23,3 @@ export interface InferenceBackend {
   /** Frees the model. Generations under way end with BACKEND_FAILED. */
   close(): Promise<void>;
 }
-
-/** The port that miners give vectors through. */
-export interface EmbeddingBackend {
-  /** Name of the model that all vectors are of. */
-  readonly model: string;
-  /** Embeds texts, one unit vector each, all of one length, in their order. Of a text that is longer
-   * than the model reads, the beginning counts.
-   * @returns the vectors, and how many tokens were read.
-   * @throws BACKEND_FAILED — the model did not answer, or not all of it. */
-  embed(
-    texts: readonly string[],
-    options: { readonly signal: AbortSignal },
-  ): Promise<{ readonly vectors: readonly Float32Array[]; readonly promptTokens: number }>;
-  close(): Promise<void>;
-}

@@ -19,10 +19,7 @@ import type { DeskDeps, TaskDesk } from './task-desk.js';
 /** From the first packet to the welcome. */
 const HANDSHAKE_MS = 10_000;
 
-export interface ConnectionDeps extends Pick<
-  DeskDeps,
-  'wallet' | 'domain' | 'backend' | 'embedding'
-> {
+export interface ConnectionDeps extends Pick<DeskDeps, 'wallet' | 'domain' | 'backend'> {
   /** `ws:`, `wss:`, `http:` or `https:`. */
   readonly routerUrl: string;
   readonly concurrency: number;
@@ -73,9 +70,9 @@ class Connection {
     this.#handshake = setTimeout(() => this.#fail('ROUTER_LEASE_LOST'), HANDSHAKE_MS);
     signal.addEventListener('abort', close, { once: true });
     socket.on('open', () => {
-      const { wallet, backend, embedding, concurrency: capacity } = deps;
+      const { wallet, backend, concurrency: capacity } = deps;
       const address = wallet.address as Address;
-      const models = [backend.model, ...(embedding === undefined ? [] : [embedding.model])];
+      const models = [backend.model];
       const features = { [backend.model]: backend.features };
       this.#send({ type: 'hello', address, models, features, capacity });
     });

@@ -8,9 +8,7 @@ import { serveConnection, type ConnectionDeps, type ConnectionEnd } from './conn
 import { TaskDesk, type DeskDeps } from './task-desk.js';
 
 export interface MinerDeps
-  extends
-    DeskDeps,
-    Pick<ConnectionDeps, 'routerUrl' | 'wallet' | 'domain' | 'backend' | 'embedding'> {
+  extends DeskDeps, Pick<ConnectionDeps, 'routerUrl' | 'wallet' | 'domain' | 'backend'> {
   /** Waits between attempts; only tests give their own. */
   readonly waits?: ReconnectWaits;
 }

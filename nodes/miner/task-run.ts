@@ -9,13 +9,12 @@ import { signMessage } from '../../adapters/chain/sign.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { MAX_BLOCK_BYTES } from '../../adapters/ipfs/block-store.js';
 import { cidOf, digestOf } from '../../adapters/ipfs/cid.js';
-import type { EmbeddingBackend, InferenceBackend } from '../../adapters/model/backend.js';
+import type { InferenceBackend } from '../../adapters/model/backend.js';
 import { openAtRest, sealAtRest } from '../../adapters/seal/at-rest.js';
 import { fromBase64, toBase64 } from '../../adapters/seal/bytes.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import { AnswerParts } from '../../domain/answer-parts.js';
-import { parseInferenceRequest } from '../../domain/chat.js';
-import { textOfVectors } from '../../domain/embedding.js';
+import { parseChatRequest } from '../../domain/chat.js';
 import { EngineError } from '../../domain/errors.js';
 import { featuresOf } from '../../domain/features.js';
 import type { Address, Hex } from '../../domain/ids.js';
@@ -23,8 +22,6 @@ import type {
   ChatRequest,
   ChatResult,
   Commitment,
-  EmbeddingRequest,
-  InferenceRequest,
   Precommitment,
   StreamEvent,
 } from '../../domain/task.js';
@@ -44,8 +41,6 @@ export interface RunDeps {
   /** EIP-712 domain of `NodeHello`, `Precommit` and `Commit`. */
   readonly domain: SigningDomain;
   readonly backend: InferenceBackend;
-  /** Gives vectors of texts; without one, requests for them are refused. */
-  readonly embedding?: EmbeddingBackend;
   readonly keys: SessionKeys;
   /** Runs a generation when its turn has come. */
   readonly schedule: <T>(generate: () => Promise<T>) => Promise<T>;
@@ -71,9 +66,6 @@ export class TaskRun {
   readonly #held: Promise<Held>;
   #deadline: NodeJS.Timeout | undefined;
   readonly #answer = new AnswerParts();
-  /** Of the request, once it is open. */
-  #model = '';
-  #vectors: string | null = null;
   #stream: FrameStream | undefined;
   #send: Send | undefined;
   #precommitted: { readonly to: Send; readonly held: Held } | undefined;
@@ -160,16 +152,10 @@ export class TaskRun {
   }
 
   async #generate(): Promise<End> {
-    const { keys } = this.#deps;
-    this.#abort.signal.throwIfAborted();
-    const request = await this.#openRequest(await keys.find(this.#task.sessionId));
-    this.#model = request.model;
-    return 'kind' in request ? this.#embed(request) : this.#chat(request);
-  }
-
-  async #chat(request: ChatRequest): Promise<End> {
-    const { backend } = this.#deps;
+    const { keys, backend } = this.#deps;
     const { signal } = this.#abort;
+    signal.throwIfAborted();
+    const request = await this.#openRequest(await keys.find(this.#task.sessionId));
     if (request.model !== backend.model) {
       throw new EngineError('MODEL_UNKNOWN', { model: backend.model });
     }
@@ -184,23 +170,7 @@ export class TaskRun {
     throw new EngineError('BACKEND_FAILED', { reason: 'the stream has no end' });
   }
 
-  /** Vectors are not streamed: of half of them nobody has any use. */
-  async #embed(request: EmbeddingRequest): Promise<End> {
-    const { embedding } = this.#deps;
-    const { signal } = this.#abort;
-    if (embedding === undefined || request.model !== embedding.model) {
-      throw new EngineError('MODEL_UNKNOWN', { model: embedding?.model ?? 'none' });
-    }
-    const { vectors, promptTokens } = await orAborted(
-      embedding.embed(request.input, { signal }),
-      signal,
-    );
-    this.#vectors = textOfVectors(vectors);
-    const usage = { promptTokens, completionTokens: 0 };
-    return { type: 'end', finishReason: 'embedding', usage };
-  }
-
-  async #openRequest({ channel, rest }: GrantedSession): Promise<InferenceRequest> {
+  async #openRequest({ channel, rest }: GrantedSession): Promise<ChatRequest> {
     const { request, atRest, taskId } = this.#task;
     let bytes: Uint8Array;
     if (request !== null) {
@@ -218,16 +188,16 @@ export class TaskRun {
       // The parser's own message quotes the prompt.
       throw new EngineError('PROMPT_INVALID', { expected: 'JSON' });
     }
-    return parseInferenceRequest(value);
+    return parseChatRequest(value);
   }
 
   async #hold({ finishReason, usage }: End): Promise<Held> {
-    const { wallet, domain, keys } = this.#deps;
+    const { wallet, domain, keys, backend } = this.#deps;
     const { sessionId, taskId } = this.#task;
     const { channel, rest } = await keys.find(sessionId);
     const { text, callsField } = this.#answer;
-    const answer = this.#vectors === null ? { text, ...callsField } : { text: this.#vectors };
-    const result: ChatResult = { model: this.#model, finishReason, usage, ...answer };
+    const { model } = backend;
+    const result: ChatResult = { model, text, ...callsField, finishReason, usage };
     const plain = encodeJson(result);
     const block = rest === null ? plain : await sealAtRest(plain, [rest.recipient]);
     if (block.length > MAX_BLOCK_BYTES) {
