@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sealAtRest } from '../adapters/seal/at-rest.js';
+import { openAtRest, sealAtRest } from '../adapters/seal/at-rest.js';
 import { createIdentity } from '../adapters/seal/identity.js';
 import { obtain } from '../servers/obtain/index.js';
 import { run } from '../servers/run.js';
@@ -22,14 +22,36 @@ const MODEL = { prompt: '64@50', requests: 96 } as const;
 const INSTANT = { prompt: '8@', requests: 96 } as const;
 const MEBIBYTE = 1024 * 1024;
 const AGE_MS = 30_000;
+/** What is at rest: levels `link` and `sealed` have X25519 recipients, `sealed-pq` hybrid ones. */
+const KINDS = ['sealed', 'sealed-pq'] as const;
+const SIZES = [
+  ['1 KiB', 1024, 12],
+  ['64 KiB', 64 * 1024, 12],
+  ['1 MiB', MEBIBYTE, 12],
+  ['16 MiB', 16 * MEBIBYTE, 4],
+  ['64 MiB', 64 * MEBIBYTE, 3],
+] as const;
 
 export const sealing: Bench = {
   name: 'sealing',
   what: "sealing's share of a request; throughput at rest beside the stock age program",
   target: { share_p50: { max: 0.05 } },
   async run(context) {
-    const block = await compareAtRest(context, MEBIBYTE, 12);
-    const large = await compareAtRest(context, 16 * MEBIBYTE, 4);
+    const atRest: Record<string, number> = {};
+    for (const kind of KINDS) {
+      for (const [size, bytes, turns] of SIZES) {
+        const { seal, open } = await compareAtRest(context, kind, bytes, turns);
+        context.say(
+          `${kind}, ${size}: sealed in ${seal.own.toFixed(2)} ms, the age program ${seal.stock.toFixed(2)}; ` +
+            `opened in ${open.own.toFixed(2)} ms, the age program ${open.stock.toFixed(2)}`,
+        );
+        const name = `${kind.replace('-', '_')}_${size.replace(' ', '').toLowerCase()}`;
+        atRest[`seal_ms_${name}`] = seal.own;
+        atRest[`open_ms_${name}`] = open.own;
+        atRest[`age_seal_ms_${name}`] = seal.stock;
+        atRest[`age_open_ms_${name}`] = open.stock;
+      }
+    }
     const network = await startNetwork(context);
     const sessions = [
       await network.openSession({ level: 'open', redundancy: REDUNDANCY }),
@@ -43,10 +65,11 @@ export const sealing: Bench = {
       share_p50_instant: (instant.link - instant.open) / instant.link,
       open_p50_ms: model.open,
       link_p50_ms: model.link,
-      ratio_vs_age: block.ratio,
-      seal_mib_per_s: block.own,
-      age_mib_per_s: block.stock,
-      ratio_vs_age_16mib: large.ratio,
+      // As rates: theirs over ours, in time.
+      ratio_vs_age: (atRest['age_seal_ms_sealed_1mib'] ?? 0) / (atRest['seal_ms_sealed_1mib'] ?? 1),
+      ratio_vs_age_64mib:
+        (atRest['age_seal_ms_sealed_64mib'] ?? 0) / (atRest['seal_ms_sealed_64mib'] ?? 1),
+      ...atRest,
     };
   },
 };
@@ -65,33 +88,50 @@ async function medians(
   return { open: quantile(totals[0], 0.5), link: quantile(totals[1], 0.5) };
 }
 
-/** Seals the same bytes by both, in turns. @returns mebibytes a second, and ours over theirs. */
+interface Times {
+  readonly own: number;
+  readonly stock: number;
+}
+
+/** Seals and opens the same bytes by both, in turns. @returns medians in milliseconds; the program's
+ * are with its start. */
 async function compareAtRest(
   context: BenchContext,
+  kind: (typeof KINDS)[number],
   bytes: number,
   turns: number,
-): Promise<{ readonly own: number; readonly stock: number; readonly ratio: number }> {
+): Promise<{ readonly seal: Times; readonly open: Times }> {
   const { path } = await obtain(age, { onProgress: ({ message }) => context.say(message) });
-  const { recipient } = await createIdentity();
+  const { identity, recipient } = await createIdentity({ postQuantum: kind === 'sealed-pq' });
   const plain = randomBytes(bytes);
-  const [from, to] = [join(context.data, 'plain'), join(context.data, 'sealed.age')];
-  await writeFile(from, plain);
+  const file = (name: string) => join(context.data, name);
+  await writeFile(file('plain'), plain);
+  await writeFile(file('identity'), `${identity}\n`, { mode: 0o600 });
+  const stock = (...args: string[]) => run(path, args, { timeoutMs: AGE_MS });
   const times = { own: [] as number[], stock: [] as number[] };
+  const opened = { own: [] as number[], stock: [] as number[] };
   // The first turn of each is its warm-up.
   for (let turn = 0; turn <= turns; turn++) {
-    const own = await timed(() => sealAtRest(plain, [recipient]));
-    const stock = await timed(() =>
-      run(path, ['-r', recipient, '-o', to, from], { timeoutMs: AGE_MS }),
-    );
+    let sealed = new Uint8Array();
+    const took = {
+      own: await timed(async () => (sealed = new Uint8Array(await sealAtRest(plain, [recipient])))),
+      stock: await timed(() => stock('-r', recipient, '-o', file('sealed'), file('plain'))),
+      openOwn: await timed(() => openAtRest(sealed, identity)),
+      openStock: await timed(() =>
+        stock('-d', '-i', file('identity'), '-o', file('opened'), file('sealed')),
+      ),
+    };
     if (turn === 0) continue;
-    times.own.push(own);
-    times.stock.push(stock);
+    times.own.push(took.own);
+    times.stock.push(took.stock);
+    opened.own.push(took.openOwn);
+    opened.stock.push(took.openStock);
   }
-  const rate = (list: readonly number[]) => bytes / MEBIBYTE / (quantile(list, 0.5) / 1_000);
-  const [own, stock] = [rate(times.own), rate(times.stock)];
-  const size = `${bytes / MEBIBYTE} MiB`;
-  context.say(`${size}: ${own.toFixed(0)} MiB/s, the age program ${stock.toFixed(0)} MiB/s`);
-  return { own, stock, ratio: own / stock };
+  const median = (list: { own: number[]; stock: number[] }): Times => ({
+    own: quantile(list.own, 0.5),
+    stock: quantile(list.stock, 0.5),
+  });
+  return { seal: median(times), open: median(opened) };
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
