@@ -96,6 +96,8 @@ export class SessionContext {
   lastTaskAtMs = Date.now();
   /** Taken by this run. */
   updates = 0;
+  /** Times that settlement has asked for what it had no room for. */
+  wanted = 0;
   /** Deposits and withdrawals on their way to the chain, in order. */
   orders: readonly DepositOrder[];
   /** The policy that is to take effect. */

@@ -46,7 +46,10 @@ export async function reportEnded(session: SessionContext): Promise<never> {
   const { ledger, policy } = session;
   const isStepwise = policy.settlement === 'stepwise';
   const reported = new Set<TaskId>();
-  setHandler(tasksWantedSignal, () => reported.clear());
+  setHandler(tasksWantedSignal, () => {
+    session.wanted++;
+    reported.clear();
+  });
   const unreported = () => ledger.unsettled.filter((task) => !reported.has(task.taskId));
   for (;;) {
     await condition(() => unreported().length > 0);
@@ -73,9 +76,12 @@ export async function remindSettlement(
   const { ledger } = session;
   // A dispute changes what is charged, and may leave an end without a charge to settle.
   const { chargedWei } = ledger;
+  const { wanted } = session;
   await recordSteps(session, ledger.unsettled);
   await report(session, ledger.unsettled, true);
-  const isOther = () => ledger.unsettled.length === 0 || ledger.chargedWei !== chargedWei;
+  // More than settlement has room for is asked for again once it has.
+  const isOther = () =>
+    ledger.unsettled.length === 0 || ledger.chargedWei !== chargedWei || session.wanted !== wanted;
   await condition(isOther, Math.min(atMostMs, REMINDER_MS));
 }
 

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isGrpcServiceError, ServiceError, type WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { ARCHIVE_PAGE_TASKS, readTasks, type ArchivePage } from '../../domain/archive.js';
@@ -87,12 +88,11 @@ test('session: takes many thousand tasks, and no run of it or of settlement come
     },
     chain: {
       findSettled: async () => [],
-      settleBatch: async ({ batchCid }: { batchCid: Cid }) => ({
-        batchId: '0x',
-        batchCid,
-        root: '0x',
-        settlementTx: taskId(settled.size),
-      }),
+      settleBatch: async ({ batchCid }: { batchCid: Cid }) => {
+        // So slow that more is left at the close than settlement takes in at a time.
+        await delay(250);
+        return { batchId: '0x', batchCid, root: '0x', settlementTx: taskId(settled.size) };
+      },
       closeSession: async (input: { sessionId: string; chargedWei: string }) => {
         closed.push(input);
         return { refundedWei: (DEPOSIT - BigInt(input.chargedWei)).toString() };

@@ -226,7 +226,7 @@ test('session: tells the settlement workflow of each charged task', async () => 
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
     await untilQuiet(handle);
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
-    await env.sleep('2s');
+    await env.sleep('10s');
     const history = await settlement.fetchHistory();
     const signals = (history.events ?? []).filter(
       (event) => event.workflowExecutionSignaledEventAttributes?.signalName === 'tasksEnded',
