@@ -7,7 +7,8 @@ import { after, describe, it } from 'node:test';
 import type { Payload } from '@temporalio/common';
 import { createIdentity } from '../../../adapters/seal/identity.js';
 import { openPayloadCodec } from '../../../adapters/temporal/codec.js';
-import { startCodecServer, type CodecServer } from '../../../nodes/codec/codec.js';
+import { startCodecServer } from '../../../nodes/codec/codec.js';
+import type { ServedApp } from '../../../nodes/serve-app.js';
 
 const TOKEN = 'the-token-of-the-operator';
 const ORIGIN = 'http://127.0.0.1:8233';
@@ -18,7 +19,7 @@ const { identity } = await createIdentity();
 const keysFolder = join(folder, 'keys');
 const codec = await openPayloadCodec({ identity, keysFolder, namespace: 'default' });
 const logged: unknown[] = [];
-const start = (token: string | null): Promise<CodecServer> =>
+const start = (token: string | null): Promise<ServedApp> =>
   startCodecServer({
     host: '127.0.0.1',
     port: 0,
@@ -51,7 +52,7 @@ function toJson({ metadata, data }: Payload): unknown {
 }
 
 async function post(
-  server: CodecServer,
+  server: ServedApp,
   path: string,
   body: unknown,
   headers: Record<string, string> = {},
