@@ -127,7 +127,7 @@ class EmbeddedModel implements InferenceBackend {
     const rest = await this.#read(prompt, job.signal);
     const text = new TokenText(this.#llama);
     let completionTokens = 0;
-    let finishReason: 'stop' | 'length' = 'stop';
+    let isCut = false;
     const grammar = await this.#grammarOf(job.request);
     // A grammar goes on with empty lines once the answer is whole.
     const ends = (grammar?.stopGenerationTriggers ?? []).map((end) => String(end));
@@ -153,13 +153,12 @@ class EmbeddedModel implements InferenceBackend {
       const delta = stops.add(text.add(token));
       if (delta !== '') yield { type: 'delta', text: delta };
       if (stops.isStopped) break;
-      if (completionTokens >= job.limit) {
-        finishReason = 'length';
-        break;
-      }
+      isCut = completionTokens >= job.limit;
+      if (isCut) break;
     }
     const delta = stops.add(text.end()) + stops.end();
     if (delta !== '') yield { type: 'delta', text: delta };
+    const finishReason = isCut && !stops.isStopped ? 'length' : 'stop';
     const usage = { promptTokens: prompt.length, completionTokens };
     yield { type: 'end', finishReason, usage };
   }

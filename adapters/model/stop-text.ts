@@ -1,9 +1,9 @@
-/** Ends a text before the first of its stop words, wherever the borders of its tokens lie. What may be
- * the beginning of one is held back. */
+/** Ends a text before the stop word that begins first, wherever the borders of its tokens lie. What may
+ * be the beginning of one is held back, also where another stop word was found behind it. */
 export class StopText {
   readonly #stops: readonly string[];
   #held = '';
-  /** True once a stop word was found: nothing more comes. */
+  /** True once the text was ended by a stop word: nothing more comes. */
   isStopped = false;
 
   /** @param stops - may be none. */
@@ -16,18 +16,22 @@ export class StopText {
   add(text: string): string {
     if (this.isStopped) return '';
     this.#held += text;
+    const certain = this.#held.length - this.#undecided();
     const at = this.#firstStop();
-    if (at !== null) {
-      this.isStopped = true;
-      return this.#release(at);
-    }
-    return this.#release(this.#held.length - this.#undecided());
+    return at !== null && at <= certain ? this.#stopAt(at) : this.#release(certain);
   }
 
   /** Ends the text.
-   * @returns what was held back, where no stop word came of it. */
+   * @returns what was held back, as far as no stop word came of it. */
   end(): string {
-    return this.isStopped ? '' : this.#release(this.#held.length);
+    if (this.isStopped) return '';
+    const at = this.#firstStop();
+    return at === null ? this.#release(this.#held.length) : this.#stopAt(at);
+  }
+
+  #stopAt(at: number): string {
+    this.isStopped = true;
+    return this.#release(at);
   }
 
   #firstStop(): number | null {

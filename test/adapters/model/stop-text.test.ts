@@ -23,6 +23,12 @@ test('the text ends before the first stop word, wherever its pieces are cut', ()
   );
 });
 
+test('a longer stop word that began first wins over one that ended first', () => {
+  assert.equal(run(['abc', 'b'], ['ab', 'c']), '');
+  assert.equal(run(['abc', 'b'], ['ab', 'd']), 'a');
+  assert.equal(run(['abc', 'b'], ['ab']), 'a');
+});
+
 test('what cannot become a stop word any more is given out at once', () => {
   const text = new StopText(['END']);
   assert.deepEqual(
