@@ -21,7 +21,8 @@ export function viewLines(view: SessionView): string[] {
 
 /** One line a task. */
 export function taskLine(task: TaskRecord): string {
-  const { ordinal, taskId, state, outcome, chargeWei } = task;
+  const { ordinal, taskId, state, outcome, failure, chargeWei } = task;
   const charge = `${formatTokens(parseWei(chargeWei))} tokens`;
-  return `${String(ordinal).padStart(5)} ${taskId} ${state} ${outcome ?? '–'} ${charge}`;
+  const end = failure === undefined ? (outcome ?? '–') : `${outcome} (${failure})`;
+  return `${String(ordinal).padStart(5)} ${taskId} ${state} ${end} ${charge}`;
 }

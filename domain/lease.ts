@@ -85,6 +85,8 @@ export interface TaskRecord {
   /** Of an open task what its router says, `Queued` where none has it. */
   readonly state: TaskState | 'Settled';
   readonly outcome: TaskOutcome | null;
+  /** Code of what kept the miners from an answer; absent where there is one, or nothing did. */
+  readonly failure?: string;
   readonly requestCid: Cid;
   readonly evidenceCid: Cid | null;
   /** The agreed answer at rest. */

@@ -30,6 +30,8 @@ const SETTLEMENTS = ['none', 'pending', 'settled', 'disputed'] as const;
 /** An ended task as its session's ledger keeps it. */
 export interface EndedEntry extends SettledTask {
   readonly usage: TokenUsage;
+  /** Code of what kept the miners from an answer, where something did. */
+  readonly failure?: string;
   readonly settlement: (typeof SETTLEMENTS)[number];
   readonly settlementTx: Hex | null;
   readonly batchCid: Cid | null;
@@ -45,6 +47,8 @@ export interface PackedEntries {
     settlement: number,
     settledIn: number,
   ])[];
+  /** Codes of the failures, each with the index of its task; absent where there are none. */
+  readonly failures?: readonly (readonly [task: number, code: string])[];
 }
 
 /** Packs a ledger's entries; their order stays. */
@@ -57,18 +61,34 @@ export function packEntries(entries: readonly EndedEntry[]): PackedEntries {
     const { promptTokens, completionTokens } = usage;
     return [promptTokens, completionTokens, SETTLEMENTS.indexOf(settlement), place] as const;
   });
-  return { tasks: packTasks(entries), settledIn: places, ends };
+  const failures = entries.flatMap(({ failure }, i) =>
+    failure === undefined ? [] : [[i, failure] as const],
+  );
+  return {
+    tasks: packTasks(entries),
+    settledIn: places,
+    ends,
+    ...(failures.length > 0 ? { failures } : {}),
+  };
 }
 
 /** Unpacks what `packEntries` made. */
-export function unpackEntries({ tasks, settledIn, ends }: PackedEntries): EndedEntry[] {
+export function unpackEntries({
+  tasks,
+  settledIn,
+  ends,
+  failures = [],
+}: PackedEntries): EndedEntry[] {
+  const failed = new Map(failures);
   return unpackTasks(tasks).map((task, i) => {
+    const failure = failed.get(i);
     const [promptTokens = 0, completionTokens = 0, settlement = 0, place = 0] = ends[i] ?? [];
     const [settlementTx, batchCid] = settledIn[place] ?? [null, null];
     const usage = { promptTokens, completionTokens };
     return {
       ...task,
       usage,
+      ...(failure === undefined ? {} : { failure }),
       settlement: SETTLEMENTS[settlement] ?? 'none',
       settlementTx,
       batchCid,

@@ -1,4 +1,5 @@
 /** The task: one inference request, from acceptance to its named end. */
+import type { ErrorCode } from './errors.js';
 import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { WeiString } from './money.js';
 import type { Verdict } from './verdict.js';
@@ -199,6 +200,8 @@ export interface SettledTask {
   /** The agreed answer at rest. */
   readonly resultCid?: Cid;
   /** Charged to the session: payments and fee. */
+  /** What kept the miners from an answer; absent where there is one, or nothing did. */
+  readonly failure?: ErrorCode;
   readonly chargeWei: WeiString;
   readonly feeWei: WeiString;
   readonly payments: readonly { readonly miner: Address; readonly amountWei: WeiString }[];

@@ -116,6 +116,8 @@ export type TaskStreamEvent =
       readonly type: 'ended';
       readonly taskId: TaskId;
       readonly outcome: string;
+      /** Code of what kept the miners from an answer; absent where there is one, or nothing did. */
+      readonly failure?: string;
       /** Miner whose answer is the agreed one; `null` without agreement. */
       readonly agreed: Address | null;
       /** Of the agreed commitment: the client compares what it has opened with it. */

@@ -9,16 +9,16 @@ import { recipientOf } from '../adapters/seal/identity.js';
 import { taskIdOf } from '../adapters/seal/task-id.js';
 import { AnswerParts } from '../domain/answer-parts.js';
 import { maxPromptTokensOf, parseChatResult, parseStreamEvent } from '../domain/chat.js';
-import { EngineError, isErrorCode, type ErrorCode } from '../domain/errors.js';
+import { EngineError, isErrorCode } from '../domain/errors.js';
 import { featuresOf } from '../domain/features.js';
 import { sameAddress, type Address, type TaskId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
+import { errorOfOutcome } from '../domain/outcome.js';
 import type { Frame, Keyring } from '../domain/sealing.js';
 import {
   TASK_OUTCOMES,
   type ChatRequest,
   type ChatResult,
-  type TaskOutcome,
   type TokenUsage,
 } from '../domain/task.js';
 import type { SealedTaskRequest, TaskStreamEvent } from '../domain/wire.js';
@@ -30,13 +30,6 @@ import { withRetries } from './retry.js';
 type Ended = Extract<TaskStreamEvent, { type: 'ended' }>;
 
 const NO_USAGE: TokenUsage = { promptTokens: 0, completionTokens: 0 };
-const OUTCOME_ERRORS: Readonly<Partial<Record<TaskOutcome, ErrorCode>>> = {
-  expired: 'MINER_TIMEOUT',
-  refused: 'MINER_FAILED',
-  cancelled: 'TASK_CANCELLED',
-  failed: 'MINER_FAILED',
-  disputed: 'ATTESTATION_REFUSED',
-};
 
 export interface SealedAsk {
   readonly http: RouterHttp;
@@ -107,8 +100,10 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
     { model }: ChatRequest,
   ): Promise<Answer> {
     const outcome = TASK_OUTCOMES.find((known) => known === end.outcome) ?? 'failed';
-    const code = OUTCOME_ERRORS[outcome];
-    if (code !== undefined) throw new EngineError(code, { taskId, outcome });
+    if (outcome !== 'completed' && outcome !== 'no-quorum') {
+      const code = errorOfOutcome(outcome, end.failure ?? null);
+      throw new EngineError(code, { taskId, outcome });
+    }
     const { requestCid, resultCids, agreed } = end;
     const facts = { taskId, outcome, requestCid, resultCids };
     if (outcome !== 'completed' || agreed === null) {

@@ -26,16 +26,18 @@ export interface Conclusion {
   readonly resultCids: readonly Cid[];
   /** Billed. */
   readonly usage: TokenUsage;
-  /** Why nobody committed; `null` where somebody did, or the task is read from its record. */
-  readonly failure: ErrorCode | null;
+  /** Code of why nobody committed; `null` where somebody did. */
+  readonly failure: string | null;
 }
 
 /** The end of a task without an answer. */
 export function completionOfNothing(
   taskId: TaskId,
   outcome: Exclude<RunResult['status'], 'committed' | 'abandoned'>,
+  failure: ErrorCode | null,
 ): TaskCompletion {
-  return { taskId, outcome, paidMiners: [], usage: NO_USAGE };
+  const reason = failure === null ? {} : { failure };
+  return { taskId, outcome, paidMiners: [], usage: NO_USAGE, ...reason };
 }
 
 /** Judges answers: without help where all are equal or no majority can be, else by an oracle.
@@ -88,12 +90,11 @@ export function completionOf(
 
 /** Puts together what readers of the task need to know of its end. */
 export function conclude(
-  end: Pick<TaskCompletion, 'taskId' | 'outcome' | 'usage'>,
+  end: Pick<TaskCompletion, 'taskId' | 'outcome' | 'usage'> & { readonly failure?: string },
   requestCid: Cid,
   evidence: TaskEvidence | null,
-  failure: ErrorCode | null = null,
 ): Conclusion {
-  const { taskId, outcome, usage } = end;
+  const { taskId, outcome, usage, failure = null } = end;
   const isAgreed = outcome === 'completed' && evidence !== null;
   return {
     taskId,
@@ -109,12 +110,13 @@ export function conclude(
 /** The last event of a task's stream.
  * @param streamed - whose frames the stream holds. */
 export function endOf(conclusion: Conclusion, streamed: Address | null): TaskStreamEvent {
-  const { taskId, outcome, agreed, resultCids, requestCid } = conclusion;
+  const { taskId, outcome, failure, agreed, resultCids, requestCid } = conclusion;
   const isStreamed = agreed !== null && streamed !== null && sameAddress(agreed.miner, streamed);
   return {
     type: 'ended',
     taskId,
     outcome,
+    ...(failure === null ? {} : { failure }),
     agreed: agreed?.miner ?? null,
     resultCid: isStreamed ? null : (agreed?.resultCid ?? null),
     ...(agreed === null ? {} : { resultHash: agreed.resultHash }),

@@ -29,7 +29,7 @@ export async function recall(
   if (record === null || record.outcome === null) {
     throw new EngineError('TASK_NOT_FOUND', { taskId });
   }
-  const { outcome, evidenceCid, requestCid } = record;
+  const { outcome, evidenceCid, requestCid, failure } = record;
   // Written by a router of this deployment and re-hashed on reading, hence not parsed again.
   const read = (cid: Cid) =>
     persist(
@@ -37,5 +37,7 @@ export async function recall(
       signal,
     );
   const evidence = evidenceCid === null ? null : await read(evidenceCid);
-  return conclude({ taskId, outcome, usage: record.usage ?? NO_USAGE }, requestCid, evidence);
+  const reason = failure === undefined ? {} : { failure };
+  const end = { taskId, outcome, usage: record.usage ?? NO_USAGE, ...reason };
+  return conclude(end, requestCid, evidence);
 }

@@ -99,7 +99,7 @@ export interface RunResult {
   /** In the order in which they were asked. */
   readonly answers: readonly Answer[];
   readonly primary: Address | null;
-  /** Why, where nobody committed. */
+  /** Why, where nobody committed; `null` also where the task was cancelled. */
   readonly failure: ErrorCode | null;
 }
 
@@ -159,7 +159,7 @@ export class TaskRun {
 
   /** Ends the task before anybody is asked: there is nothing to ask. */
   fail(): void {
-    this.#end('failed', null);
+    this.#end('failed', 'CONTENT_MISSING');
   }
 
   /** Stops without an end of the task; the miners are told. */
@@ -385,11 +385,12 @@ export class TaskRun {
       if (status === 'expired') this.#blame(open);
     }
     const firstFailure = this.#assignments.find((a) => a.failure !== null)?.failure;
+    const isFault = status !== 'committed' && status !== 'cancelled';
     this.#resolve({
       status,
       answers,
       primary: this.#primary,
-      failure: status === 'committed' ? null : (failure ?? firstFailure ?? 'NO_MINERS'),
+      failure: isFault ? (failure ?? firstFailure ?? 'NO_MINERS') : null,
     });
   }
 

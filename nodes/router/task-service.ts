@@ -242,7 +242,8 @@ export class TaskService {
     const evidence = status === 'committed' ? await this.#weigh(task) : null;
     if (evidence === null) {
       const outcome = status === 'committed' ? 'failed' : status;
-      return this.#finish(stream, completionOfNothing(taskId, outcome), null, recorded, result);
+      const completion = completionOfNothing(taskId, outcome, result.failure);
+      return this.#finish(stream, completion, null, recorded, result);
     }
     const [evidenceCid] = await Promise.all([
       persist((signal) => putJson(this.#deps.blockStore, evidence, { signal }), this.#pinning()),
@@ -378,7 +379,7 @@ export class TaskService {
     completion: TaskCompletion,
     evidence: TaskEvidence | null,
     { ordinal, requestCid }: Recorded,
-    { primary, failure }: Pick<RunResult, 'primary' | 'failure'>,
+    { primary }: Pick<RunResult, 'primary'>,
   ): Promise<Conclusion> {
     const answer = await this.#completions.add(completion);
     // The first recorded end counts: the workflow may have closed the task meanwhile.
@@ -390,7 +391,7 @@ export class TaskService {
       const ended = { type: 'ended', taskId, outcome, ordinal, evidenceCid } as const;
       this.#deps.hub.find(miner)?.send(ended);
     }
-    const conclusion = conclude(completion, requestCid, evidence, failure);
+    const conclusion = conclude(completion, requestCid, evidence);
     stream.push(endOf(conclusion, primary));
     return conclusion;
   }

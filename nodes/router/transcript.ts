@@ -7,8 +7,9 @@ import { openAtRest } from '../../adapters/seal/at-rest.js';
 import type { Channel, FrameOpener } from '../../adapters/seal/channel.js';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
 import { AnswerParts, type AnswerPiece } from '../../domain/answer-parts.js';
-import { EngineError, findEngineError, isErrorCode, type ErrorCode } from '../../domain/errors.js';
+import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
+import { errorOfOutcome } from '../../domain/outcome.js';
 import type {
   AnswerBody,
   CalledTool,
@@ -212,18 +213,7 @@ async function agreedAnswer(
   return result;
 }
 
-const OUTCOME_ERRORS: Readonly<Record<TaskOutcome, ErrorCode>> = {
-  completed: 'CONTENT_MISSING',
-  'no-quorum': 'NO_QUORUM',
-  expired: 'MINER_TIMEOUT',
-  refused: 'MINER_FAILED',
-  cancelled: 'TASK_CANCELLED',
-  failed: 'MINER_FAILED',
-  disputed: 'ATTESTATION_REFUSED',
-};
-
-function errorOf(outcome: TaskOutcome, failure: ErrorCode | null): EngineError {
-  // The request is at fault where every miner says so, and asking again is of no use.
-  const isUnsupported = outcome === 'refused' && failure === 'FEATURE_UNSUPPORTED';
-  return new EngineError(isUnsupported ? failure : OUTCOME_ERRORS[outcome], { outcome });
+function errorOf(outcome: TaskOutcome, failure: string | null): EngineError {
+  const reason = failure === null ? {} : { reason: failure };
+  return new EngineError(errorOfOutcome(outcome, failure), { outcome, ...reason });
 }

@@ -357,6 +357,19 @@ test('ledger: what is disputed while a contract waits is settled again, free and
 });
 
 /** Any history of a session: the properties below hold after every step of it. */
+test('ledger: keeps what kept miners from an answer, also for the next run, and only of that task', () => {
+  const ledger = new SessionLedger(terms(100_000n));
+  for (const n of [1, 2, 3]) ledger.submit(submission(n), 0);
+  ledger.complete(completion(1));
+  ledger.complete(completion(2, { outcome: 'refused', failure: 'FEATURE_UNSUPPORTED' }));
+  ledger.complete(completion(3, { outcome: 'cancelled' }));
+  const carried = new SessionLedger(terms(100_000n), ledger.state());
+  for (const holder of [ledger, carried]) {
+    const failures = holder.records().map((record) => record.failure);
+    assert.deepEqual(failures, [undefined, 'FEATURE_UNSUPPORTED', undefined]);
+  }
+});
+
 const step = fc.oneof(
   fc.record({ kind: fc.constant('submit' as const), n: fc.nat(20) }),
   fc.record({
@@ -365,6 +378,7 @@ const step = fc.oneof(
     outcome: fc.constantFrom('completed' as const, 'failed' as const, 'no-quorum' as const),
     tokens: fc.nat(80),
     paid: fc.nat(3),
+    failure: fc.constantFrom(undefined, 'NO_MINERS' as const, 'FEATURE_UNSUPPORTED' as const),
   }),
   fc.record({ kind: fc.constant('settle' as const), n: fc.nat(20), isDisputed: fc.boolean() }),
   fc.record({ kind: fc.constant('expire' as const), before: fc.nat(100) }),
@@ -388,6 +402,7 @@ test('ledger: never promises more than the deposit, and survives being carried, 
           ledger.complete(
             completion(s.n, {
               outcome: s.outcome,
+              ...(s.failure === undefined ? {} : { failure: s.failure }),
               paidMiners: MINERS.slice(0, s.paid),
               usage: { promptTokens: s.tokens, completionTokens: s.tokens },
             }),

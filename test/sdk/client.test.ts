@@ -237,6 +237,19 @@ describe('asking a sealed session', () => {
     assert.equal(answer.text, TEXT);
   });
 
+  test('throws what every miner declined a task for', async () => {
+    const handle = await open(POLICY);
+    fake.router.script = async function* (asked) {
+      const failure = 'FEATURE_UNSUPPORTED';
+      yield { ...ended(asked, { agreed: null }), outcome: 'refused', failure };
+    };
+    await rejects(handle.ask('why').done, 'FEATURE_UNSUPPORTED');
+    fake.router.script = async function* (asked) {
+      yield { ...ended(asked, { agreed: null }), outcome: 'refused', failure: 'RATE_LIMITED' };
+    };
+    await rejects(handle.ask('why').done, 'MINER_FAILED');
+  });
+
   test('throws the code of a refused task, to whoever iterates as well', async () => {
     const handle = await open(POLICY);
     fake.router.script = async function* () {

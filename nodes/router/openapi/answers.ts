@@ -121,6 +121,10 @@ const recordFields = {
   state: taskState,
   outcome: outcome.nullable(),
   requestCid: cid,
+  failure: z
+    .string()
+    .meta({ description: 'Code of what kept the miners from an answer, where something did' })
+    .exactOptional(),
   evidenceCid: cid.nullable(),
   resultCid: cid.nullable(),
   usage: usage.nullable(),

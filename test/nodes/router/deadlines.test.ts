@@ -27,7 +27,7 @@ const endOf = (world: World) => world.gateway.ends.map(({ outcome }) => outcome)
 const paid = (world: World) => world.gateway.ends[0]?.paidMiners;
 const taskOf = async (world: World) => {
   const response = await world.ask('/api/v1/sessions/4711/tasks');
-  return ((await response.json()) as { state: string }[])[0];
+  return ((await response.json()) as { state: string; failure?: string }[])[0];
 };
 
 test('Queued: without enough miners in time, the task fails', async (t) => {
@@ -120,9 +120,25 @@ test('a task that every asked miner declines is refused, and costs nothing', asy
 test('what every miner declines as unsupported is told to the client, and costs nothing', async (t) => {
   const none = { declines: 'FEATURE_UNSUPPORTED' } as const;
   const world = await open(t, [none, none]);
-  const answer = await world.chat('hi');
-  const { error } = (await answer.json()) as { error: { code: string } };
-  assert.deepEqual([answer.status, error.code], [400, 'FEATURE_UNSUPPORTED']);
+  const ask = async () => {
+    const answer = await world.chat('hi', {}, { 'idempotency-key': 'the same' });
+    const { error } = (await answer.json()) as { error: { code: string; details: object } };
+    return [answer.status, error.code, error.details];
+  };
+  const expected = [
+    400,
+    'FEATURE_UNSUPPORTED',
+    { outcome: 'refused', reason: 'FEATURE_UNSUPPORTED' },
+  ];
+  assert.deepEqual(await ask(), expected);
+  assert.deepEqual(await ask(), expected);
+  // As another router would: the record is all that it has.
+  const [host] = world.router.sessions.all();
+  assert.ok(host);
+  await world.router.sessions.release(host, 0);
+  await world.router.sessions.open(world.lease);
+  assert.deepEqual(await ask(), expected);
+  assert.equal((await taskOf(world))?.failure, 'FEATURE_UNSUPPORTED');
   assert.deepEqual(endOf(world), ['refused']);
   assert.deepEqual(paid(world), []);
 });

@@ -200,13 +200,14 @@ export class FakeGateway implements SessionGateway {
   async complete(_sessionId: SessionId, tasks: readonly TaskCompletion[]) {
     this.completed.push(tasks);
     await this.beforeComplete();
-    return tasks.map(({ taskId, outcome, evidenceCid, usage }) => {
+    return tasks.map(({ taskId, outcome, evidenceCid, usage, failure }) => {
       const known = this.records.get(taskId);
       if (known === undefined) return { taskId, outcome: 'failed' as const, chargeWei: '0' };
       const ended: TaskRecord = {
         ...known,
         state: 'Ended',
         outcome: known.outcome ?? outcome,
+        ...(failure === undefined || known.outcome !== null ? {} : { failure }),
         evidenceCid: known.evidenceCid ?? evidenceCid ?? null,
         usage: known.usage ?? usage,
       };
