@@ -29,6 +29,12 @@ export const TOOL_LIMITS = {
   calls: 64,
 } as const;
 
+/** A string of a form with more words than this is prose: longer than names, dates and addresses. */
+const PROSE_WORDS = 12;
+
+/** How a JSON object or list begins. */
+const FORM = /^\s*[[{]/;
+
 /** Names of tools and schemas, as OpenAI has them. */
 export const TOOL_NAME = /^[a-zA-Z0-9_-]{1,64}$/;
 
@@ -86,17 +92,21 @@ export function toolCallId(taskId: TaskId, index: number): string {
   return `call_${taskId.slice(2, 26)}_${index}`;
 }
 
-/** What the calls of two answers have in common when they mean the same, in the same order: equal
- * texts, whatever white space and order of keys their models chose. Empty for an answer without calls. */
-export function callsKey({ toolCalls = [] }: Pick<AnswerBody, 'toolCalls'>): string {
-  return toolCalls.length === 0 ? '' : JSON.stringify(toolCalls.map(textOfCall));
+/** What two answers must have equal before it matters how near their texts are: the calls of tools,
+ * and, of a text that is a JSON object or list (a form), its data. Data are keys, the order of
+ * lists, numbers, booleans, nulls, and strings of up to PROSE_WORDS words. A longer string is prose, of
+ * which the numbers must be equal, and the words only as near as other texts. White space and the order
+ * of keys are as the model likes. Empty for text alone. */
+export function exactKey({ text, toolCalls = [] }: Pick<AnswerBody, 'text' | 'toolCalls'>): string {
+  const form = dataOfForm(text);
+  if (form === null && toolCalls.length === 0) return '';
+  return JSON.stringify([form, ...toolCalls.map(textOfCall)]);
 }
 
-/** What an answer is embedded as. A text that is a JSON object or list is read in its canonical form,
- * so that the same form filled in alike is the same text. */
+/** What an answer is embedded as: a form in its canonical form, so that the same one filled in alike is
+ * the same text. */
 export function comparedText({ text, ...rest }: Pick<AnswerBody, 'text' | 'toolCalls'>): string {
-  const isForm = /^\s*[[{]/.test(text);
-  return textOfAnswer({ text: isForm ? canonicalJson(text) : text, ...rest });
+  return textOfAnswer({ text: FORM.test(text) ? canonicalJson(text) : text, ...rest });
 }
 
 /** An answer as one text, with its calls in their canonical form. */
@@ -111,17 +121,52 @@ function textOfCall({ name, arguments: written }: CalledTool): string {
   return `${name} ${canonicalJson(written)}`;
 }
 
-/** @returns the text as it was written where it is not JSON, too deep, or has a whole number that
- *   this reader would round: two such numbers must not become the same. */
+/** @returns a form's data; `null` where the text is no form, one that was cut short for instance. */
+function dataOfForm(text: string): string | null {
+  if (!FORM.test(text)) return null;
+  const value = readJson(text);
+  if (value === undefined) return null;
+  // What cannot be compared piece by piece is compared as it was written.
+  return isComparable(value) ? JSON.stringify(dataOf(value)) : text;
+}
+
+/** A form with its prose left out, but for the numbers in it. Each string has a mark of its kind. */
+function dataOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(dataOf);
+  if (typeof value === 'string') return isProse(value) ? `~${numbersIn(value)}` : `=${value}`;
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(sortedEntries(value).map(([key, item]) => [key, dataOf(item)]));
+}
+
+function isProse(text: string): boolean {
+  return text.trim().split(/\s+/).length > PROSE_WORDS;
+}
+
+/** Numbers, dates and times of a text, whatever order its sentences have. */
+function numbersIn(text: string): string {
+  return (text.match(/[-\u2212]?\p{N}+(?:[.,:/-]\p{N}+)*/gu) ?? []).sort().join(' ');
+}
+
+/** @returns the text as it was written where it is not JSON, or cannot be compared piece by piece. */
 function canonicalJson(written: string): string {
-  let value: unknown;
+  const value = readJson(written);
+  return isComparable(value) ? JSON.stringify(inOrder(value)) : written;
+}
+
+/** @returns `undefined` where a text is not JSON. */
+function readJson(text: string): unknown {
   try {
-    value = JSON.parse(written);
+    return JSON.parse(text);
   } catch {
-    return written;
+    return undefined;
   }
+}
+
+/** Whether a value is JSON, not too deep, and without whole numbers that this reader has rounded: two
+ * such numbers must not become the same. */
+function isComparable(value: unknown): boolean {
   const isShallow = depthOf(value, TOOL_LIMITS.schemaDepth) <= TOOL_LIMITS.schemaDepth;
-  return isShallow && isExact(value) ? JSON.stringify(inOrder(value)) : written;
+  return value !== undefined && isShallow && isExact(value);
 }
 
 function isExact(value: unknown): boolean {
@@ -133,8 +178,11 @@ function isExact(value: unknown): boolean {
 function inOrder(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(inOrder);
   if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, item]) => [key, inOrder(item)]));
+  return Object.fromEntries(sortedEntries(value).map(([key, item]) => [key, inOrder(item)]));
+}
+
+function sortedEntries(value: object): [string, unknown][] {
+  return Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 function parseTools(value: unknown): Tool[] {

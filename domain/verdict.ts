@@ -50,15 +50,16 @@ export interface EmbeddedAnswer {
   readonly miner: Address;
   /** Unit vector, of the same embedding model as the others'. */
   readonly embedding: Float32Array;
-  /** Its calls of tools in their canonical form; absent or empty without any. */
-  readonly calls?: string;
+  /** What must be equal in answers that agree (`exactKey`); absent or empty where they are text. */
+  readonly exact?: string;
 }
 
-/** Distance of two answers whose calls of tools differ, if only in a number: nothing in common. */
-const OTHER_CALLS_DISTANCE = 1;
+/** Distance of two answers that differ in what must be equal, if only in a number: nothing in common. */
+const NOT_EQUAL_DISTANCE = 1;
 
-/** Judges answers by the distance of their embeddings, or of their calls where these differ: the medoid is the answer with the smallest
- * sum of distances (ties: the first), and whoever is near it agrees.
+/** Judges answers by the distance of their embeddings, where they are equal in what must be: the
+ * medoid is the answer with the smallest sum of distances (ties: the first), and whoever is near it
+ * agrees.
  * @param asked - miners that were asked, those without an answer included. */
 export function judgeEmbeddings(
   answers: readonly EmbeddedAnswer[],
@@ -86,7 +87,7 @@ export function judgeEmbeddings(
 }
 
 function distanceOf(a: EmbeddedAnswer, b: EmbeddedAnswer): number {
-  if ((a.calls ?? '') !== (b.calls ?? '')) return OTHER_CALLS_DISTANCE;
+  if ((a.exact ?? '') !== (b.exact ?? '')) return NOT_EQUAL_DISTANCE;
   return cosineDistance(a.embedding, b.embedding);
 }
 

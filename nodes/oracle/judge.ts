@@ -1,7 +1,7 @@
 /** A validator's verdict over results that it opened itself. */
 import type { JudgeRequest } from '../../domain/api.js';
 import { sameAddress, type Address } from '../../domain/ids.js';
-import { callsKey } from '../../domain/tools.js';
+import { exactKey } from '../../domain/tools.js';
 import { judgeEmbeddings, judgeIdentical, type Verdict } from '../../domain/verdict.js';
 import { Refusal } from './refusal.js';
 import type { OpenedResult, ResultReader } from './results.js';
@@ -60,7 +60,7 @@ export async function judgeAnswers(
             readable.map(async ({ miner, opened }) => ({
               miner,
               embedding: await opened.embedding(),
-              calls: callsKey(opened.result),
+              exact: exactKey(opened.result),
             })),
           ),
           asked,

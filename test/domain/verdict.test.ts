@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Address } from '../../domain/ids.js';
-import { callsKey } from '../../domain/tools.js';
+import { exactKey } from '../../domain/tools.js';
 import { cosineDistance, judgeEmbeddings, judgeIdentical } from '../../domain/verdict.js';
 
 const A: Address = '0xa';
@@ -48,27 +48,50 @@ test('judgeEmbeddings: finds no quorum when all answers differ, and pays nobody'
 test('judgeEmbeddings: one embedding for all does not make different calls agree', () => {
   const embedding = unit(1, 0);
   const call = (amount: number) =>
-    callsKey({ toolCalls: [{ name: 'pay', arguments: JSON.stringify({ amount, to: 'x' }) }] });
-  fc.assert(
-    fc.property(
-      fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 9 }),
-      (sums) => {
-        const answers = sums.map((sum, i) => {
-          const miner: Address = `0x${i}`;
-          return { miner, embedding, calls: sum === 0 ? '' : call(sum) };
-        });
-        const verdict = judgeEmbeddings(answers, answers.length);
-        const most = sums.find((sum) => sums.filter((s) => s === sum).length * 2 > sums.length);
-        assert.equal(verdict.status, most === undefined ? 'no-quorum' : 'agreed');
-        const agreed = verdict.scores.map(({ isAgreed }) => isAgreed);
-        assert.deepEqual(
-          agreed,
-          sums.map((sum) => most !== undefined && sum === most),
-        );
-      },
-    ),
-  );
+    exactKey({
+      text: '',
+      toolCalls: [{ name: 'pay', arguments: JSON.stringify({ amount, to: 'x' }) }],
+    });
+  agreeWhereEqual((sum) => ({ embedding, exact: sum === 0 ? '' : call(sum) }));
 });
+
+test('judgeEmbeddings: one embedding for all does not make forms agree that differ in one number', () => {
+  const embedding = unit(1, 0);
+  agreeWhereEqual((sum, i) => {
+    // As miners write it: keys in another order, and white space.
+    const total = i % 2 === 0 ? { total: sum, unit: 'EUR' } : { unit: 'EUR', total: sum };
+    const text = sum === 0 ? 'in prose' : JSON.stringify({ invoices: [total] }, null, i % 3);
+    return { embedding, exact: exactKey({ text }) };
+  });
+});
+
+/** Holds verdicts over answers of the same and of other values to what counting them says. */
+function agreeWhereEqual(
+  answer: (
+    value: number,
+    i: number,
+  ) => Omit<Parameters<typeof judgeEmbeddings>[0][number], 'miner'>,
+): void {
+  const values = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 9 });
+  fc.assert(
+    fc.property(values, (given) => {
+      const answers = given.map((value, i) => ({
+        miner: `0x${i}` as Address,
+        ...answer(value, i),
+      }));
+      const verdict = judgeEmbeddings(answers, answers.length);
+      const most = given.find(
+        (v) => given.filter((other) => other === v).length * 2 > given.length,
+      );
+      assert.equal(verdict.status, most === undefined ? 'no-quorum' : 'agreed');
+      const agreed = verdict.scores.map(({ isAgreed }) => isAgreed);
+      assert.deepEqual(
+        agreed,
+        given.map((value) => most !== undefined && value === most),
+      );
+    }),
+  );
+}
 
 test('judgeEmbeddings: counts miners that did not answer against the majority', () => {
   const same = unit(1, 0);
