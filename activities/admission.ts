@@ -61,6 +61,7 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set([
   'CONTENT_MISSING',
   'CONTENT_TOO_LARGE',
   'MODEL_UNKNOWN',
+  'MODEL_UNFIT',
   'PROMPT_INVALID',
   'BUDGET_EXHAUSTED',
 ]);
@@ -130,6 +131,8 @@ export function createAdmission(
   function modelOf({ model, priceCeilingWei }: SessionPolicy): ModelConfig {
     const served = models.find(({ name }) => name === model);
     if (served === undefined) throw new EngineError('MODEL_UNKNOWN', { model });
+    // What a contract asks is a prompt.
+    if (served.kind !== 'chat') throw new EngineError('MODEL_UNFIT', { model, kind: served.kind });
     if (BigInt(served.pricePerTokenWei) > parseWei(priceCeilingWei)) {
       const expected = `at least the price, ${served.pricePerTokenWei}`;
       throw new EngineError('POLICY_INVALID', { field: 'priceCeilingWei', expected });

@@ -16,7 +16,11 @@ export function networkInfo(config: EngineConfig, chains: Chains): NetworkInfo {
       sessionManager: chains.service.sessionManager,
       sessionPayment: chains.service.sessionPayment,
     },
-    models: config.models.map(({ name, pricePerTokenWei }) => ({ name, pricePerTokenWei })),
+    models: config.models.map(({ name, kind, pricePerTokenWei }) => ({
+      name,
+      kind,
+      pricePerTokenWei,
+    })),
     feeBps: config.settlement.feeBps,
     gatewayUrl: config.ipfs.gatewayUrl,
   };

@@ -2,6 +2,7 @@
  * Bodies of the router's native API under `/api/v1`, shared by router, SDK and dashboard. Amounts are
  * decimal strings of wei, times are Unix milliseconds in fields that end in `Ms`.
  */
+import type { ModelConfig } from './config.js';
 import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { TaskRecord } from './lease.js';
 import type { WeiString } from './money.js';
@@ -24,7 +25,7 @@ export interface NetworkInfo {
     readonly sessionManager: Address;
     readonly sessionPayment: Address;
   };
-  readonly models: readonly { readonly name: string; readonly pricePerTokenWei: WeiString }[];
+  readonly models: readonly Pick<ModelConfig, 'name' | 'kind' | 'pricePerTokenWei'>[];
   readonly feeBps: number;
   readonly gatewayUrl: string;
 }

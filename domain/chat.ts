@@ -1,10 +1,25 @@
 /** Requests and results of unknown origin, checked field by field before anything relies on them. */
+import { parseEmbeddingRequest, vectorsOf } from './embedding.js';
 import { EngineError } from './errors.js';
-import type { ChatMessage, ChatRequest, ChatResult, StreamEvent, TokenUsage } from './task.js';
+import type {
+  ChatMessage,
+  ChatRequest,
+  ChatResult,
+  EmbeddingRequest,
+  InferenceRequest,
+  StreamEvent,
+  TokenUsage,
+} from './task.js';
 import { parseCalls, parseMessageCalls, parseToolFields } from './tools.js';
+import { utf8Bytes } from './utf8.js';
 
 const ROLES: readonly ChatMessage['role'][] = ['system', 'user', 'assistant', 'tool'];
-const FINISH_REASONS: readonly ChatResult['finishReason'][] = ['stop', 'length', 'tool-calls'];
+const FINISH_REASONS: readonly ChatResult['finishReason'][] = [
+  'stop',
+  'length',
+  'tool-calls',
+  'embedding',
+];
 /** Most tokens that one answer may have. */
 export const MAX_COMPLETION_TOKENS = 4_096;
 const MAX_STOPS = 4;
@@ -18,7 +33,15 @@ const INSTRUCTION_TOKENS = 512;
 
 /** The most tokens that a prompt can have: byte-level vocabularies have none below one byte. What a
  * session reserves for, and no more than which is ever billed. */
-export function maxPromptTokensOf(request: Omit<Partial<ChatRequest>, 'model'>): number {
+export function maxPromptTokensOf(
+  request: Omit<Partial<ChatRequest>, 'model'> | EmbeddingRequest,
+): number {
+  if ('input' in request) {
+    return request.input.reduce(
+      (sum, text) => sum + TEMPLATE_TOKENS_PER_MESSAGE + utf8Bytes(text),
+      0,
+    );
+  }
   const { messages = [], tools, responseFormat } = request;
   const templates = TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * messages.length;
   const extras = [tools, responseFormat].filter((extra) => extra !== undefined);
@@ -35,14 +58,19 @@ function messageBytes({ content, toolCalls = [], toolCallId = '' }: ChatMessage)
   );
 }
 
-/** Counts the bytes of a text's UTF-8. */
-export function utf8Bytes(text: string): number {
-  let bytes = 0;
-  for (const character of text) {
-    const code = character.codePointAt(0) ?? 0;
-    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x1_0000 ? 3 : 4;
-  }
-  return bytes;
+/** The most tokens that an answer can have; vectors have none. */
+export function maxTokensOf(request: InferenceRequest): number {
+  return 'kind' in request ? 0 : request.maxTokens;
+}
+
+/** Checks a request of either kind.
+ * @throws PROMPT_INVALID — with the field, and what was expected of it. */
+export function parseInferenceRequest(value: unknown): InferenceRequest {
+  const fields = record(value, 'request', 'PROMPT_INVALID');
+  const { kind } = fields;
+  if (kind === 'embedding') return parseEmbeddingRequest(fields);
+  if (kind !== undefined) throw invalid('kind', 'embedding, or none');
+  return parseChatRequest(fields);
 }
 
 /** Checks a request in plain form.
@@ -76,6 +104,9 @@ export function parseChatResult(value: unknown): ChatResult {
   const toolCalls = fields['toolCalls'] === undefined ? [] : parseCalls(fields['toolCalls']);
   if (finishReason === 'tool-calls' && toolCalls.length === 0) {
     throw unfit('toolCalls', 'at least one call');
+  }
+  if (finishReason === 'embedding' && vectorsOf({ text, finishReason }) === null) {
+    throw unfit('text', 'unit vectors');
   }
   const usage = parseUsage(fields['usage']);
   return { model, text, finishReason, usage, ...(toolCalls.length > 0 ? { toolCalls } : {}) };

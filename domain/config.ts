@@ -45,11 +45,25 @@ export interface LayerConfig {
   readonly contracts: Readonly<Record<string, Address>>;
 }
 
+/** `chat`: answers conversations; `embedding`: gives vectors of texts. */
+export const MODEL_KINDS = ['chat', 'embedding'] as const;
+export type ModelKind = (typeof MODEL_KINDS)[number];
+
 export interface ModelConfig {
   readonly name: string;
+  readonly kind: ModelKind;
   readonly pricePerTokenWei: WeiString;
-  /** GGUF file that this deployment's miners run; `null` where miners bring their own backend. */
+  /** GGUF file that this deployment's miners run, or, of an embedding model, the folder with its
+   * `model.onnx` and `tokenizer.json`; `null` where miners bring their own backend. */
   readonly file: string | null;
+}
+
+/** The first model of a kind: miners are verified by the first that chats. */
+export function firstOfKind<T extends Pick<ModelConfig, 'kind'>>(
+  models: readonly T[],
+  kind: ModelKind,
+): T | undefined {
+  return models.find((model) => model.kind === kind);
 }
 
 /** What a caller may do: `chat` sends requests to miners, the rest reads and changes. */

@@ -31,6 +31,7 @@ export const ERRORS = {
   REQUEST_INVALID: entry(400, 'caller', 'the request is not valid'),
   FEATURE_UNSUPPORTED: entry(400, 'caller', 'no miner of this network supports what is asked for'),
   MODEL_UNKNOWN: entry(404, 'caller', 'the model is not served by this network'),
+  MODEL_UNFIT: entry(400, 'caller', 'the model does not give what is asked for'),
   API_KEY_INVALID: entry(401, 'caller', 'the API key is not valid'),
   KEY_SCOPE: entry(403, 'caller', 'the API key does not allow this'),
   KEY_BUDGET_EXHAUSTED: entry(402, 'caller', 'the budget of the API key is used up'),

@@ -95,6 +95,19 @@ export interface ChatRequest {
   readonly responseFormat?: ResponseFormat;
 }
 
+/** A request for vectors of texts, in plain form. It travels, is judged and paid as a chat is. */
+export interface EmbeddingRequest {
+  readonly kind: 'embedding';
+  readonly model: string;
+  /** 1–256 texts. */
+  readonly input: readonly string[];
+  /** Length of the vectors, where the model can be asked for one; absent: the model's own. */
+  readonly dimensions?: number;
+}
+
+/** Whatever a task asks a miner for. */
+export type InferenceRequest = ChatRequest | EmbeddingRequest;
+
 export interface TokenUsage {
   readonly promptTokens: number;
   readonly completionTokens: number;
@@ -104,7 +117,8 @@ export interface TokenUsage {
 export interface ChatResult {
   readonly model: string;
   readonly text: string;
-  readonly finishReason: 'stop' | 'length' | 'tool-calls';
+  /** `embedding`: the text is vectors (domain/embedding.ts). */
+  readonly finishReason: 'stop' | 'length' | 'tool-calls' | 'embedding';
   readonly usage: TokenUsage;
   /** Absent where none was called; there where `finishReason` is `tool-calls`. */
   readonly toolCalls?: readonly CalledTool[];
@@ -186,6 +200,8 @@ export interface TaskCompletion {
   readonly paidMiners: readonly Address[];
   /** Usage that is billed, of the agreed answer. */
   readonly usage: TokenUsage;
+  /** What kept the miners from an answer; absent where there is one, or nothing did. */
+  readonly failure?: ErrorCode;
 }
 
 /** The record of a finished task that settlement and export work on. */
@@ -200,8 +216,6 @@ export interface SettledTask {
   /** The agreed answer at rest. */
   readonly resultCid?: Cid;
   /** Charged to the session: payments and fee. */
-  /** What kept the miners from an answer; absent where there is one, or nothing did. */
-  readonly failure?: ErrorCode;
   readonly chargeWei: WeiString;
   readonly feeWei: WeiString;
   readonly payments: readonly { readonly miner: Address; readonly amountWei: WeiString }[];

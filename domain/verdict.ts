@@ -3,6 +3,7 @@
  * cosine distances of unit vectors. The threshold comes from the calibration in
  * docs/verification.md. Source of the idea: COR Prover's design (k answers, dispersion).
  */
+import { vectorsDistance } from './embedding.js';
 import type { Address } from './ids.js';
 
 /** Answers further from the medoid than this are outliers. Range of a cosine distance: 0–2. */
@@ -50,6 +51,8 @@ export interface EmbeddedAnswer {
   readonly miner: Address;
   /** Unit vector, of the same embedding model as the others'. */
   readonly embedding: Float32Array;
+  /** Of an answer that is vectors: these count, and its embedding does not. */
+  readonly vectors?: readonly Float32Array[];
   /** What must be equal in answers that agree (`exactKey`); absent or empty where they are text. */
   readonly exact?: string;
 }
@@ -87,6 +90,9 @@ export function judgeEmbeddings(
 }
 
 function distanceOf(a: EmbeddedAnswer, b: EmbeddedAnswer): number {
+  if (a.vectors !== undefined || b.vectors !== undefined) {
+    return vectorsDistance(a.vectors ?? null, b.vectors ?? null);
+  }
   if ((a.exact ?? '') !== (b.exact ?? '')) return NOT_EQUAL_DISTANCE;
   return cosineDistance(a.embedding, b.embedding);
 }

@@ -24,7 +24,7 @@ export const SILENCE_MS = 5_000;
 export interface AssignedTask {
   readonly sessionId: SessionId;
   readonly taskId: TaskId;
-  /** `ChatRequest` as JSON: sealed in one frame (seq 0, last) of the client's direction. `null` when
+  /** `InferenceRequest` as JSON: sealed in one frame (seq 0, last) of the client's direction. `null` when
    * a router takes a task over: it has the request at rest only. */
   readonly request: Frame | null;
   /** Base64 of the block at `requestCid`, present when `request` is `null`: an age file that the

@@ -9,7 +9,7 @@ import {
   type Workflow,
   type WorkflowHandle,
 } from '@temporalio/client';
-import type { EngineConfig } from '../domain/config.js';
+import { firstOfKind, type EngineConfig } from '../domain/config.js';
 import { EngineError } from '../domain/errors.js';
 import { TASK_QUEUES, workflowIds, type SessionId } from '../domain/ids.js';
 import { parseWei } from '../domain/money.js';
@@ -70,7 +70,7 @@ export function createStarter(deps: {
   const { retries, settlement: terms } = config;
   const { chainId } = config.layers.service;
   const onboarding = String(config.layers.onboarding.chainId);
-  const model = config.models[0]?.name ?? '';
+  const model = firstOfKind(config.models, 'chat')?.name ?? '';
 
   /** Starts a workflow once; a second start finds the first. Onboarding that failed may be repeated. */
   async function start<W extends Workflow>(

@@ -22,6 +22,8 @@ export interface Embedder {
    * the beginning counts, 256 tokens.
    * @throws INTERNAL — the model failed on a text. */
   embed(texts: readonly string[]): Promise<Float32Array[]>;
+  /** Counts the tokens of a text that are read, the two markers included: 2–256. */
+  tokensOf(text: string): number;
   /** Frees the model. */
   close(): Promise<void>;
 }
@@ -37,6 +39,7 @@ export async function openEmbedder(folder: string): Promise<Embedder> {
       for (const text of texts) vectors.push(await embedOne(session, tokenize(tokenizer, text)));
       return vectors;
     },
+    tokensOf: (text) => tokenize(tokenizer, text).length,
     close: () => session.release(),
   };
 }

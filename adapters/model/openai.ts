@@ -5,7 +5,7 @@
 import { createParser } from 'eventsource-parser';
 import type { AnswerPiece } from '../../domain/answer-parts.js';
 import { EngineError } from '../../domain/errors.js';
-import { MODEL_FEATURES } from '../../domain/features.js';
+import { CHAT_FEATURES } from '../../domain/features.js';
 import type {
   ChatMessage,
   ChatRequest,
@@ -77,7 +77,7 @@ export function openOpenAiBackend(options: {
 
   return {
     model,
-    features: MODEL_FEATURES,
+    features: CHAT_FEATURES,
     generate,
     async close() {
       closing.abort(failed('closed'));

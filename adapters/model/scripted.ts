@@ -2,7 +2,7 @@
  * the network does with wrong answers. A token is a word with the white space before it. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AnswerPiece } from '../../domain/answer-parts.js';
-import { MODEL_FEATURES } from '../../domain/features.js';
+import { CHAT_FEATURES } from '../../domain/features.js';
 import type { CalledTool, ChatRequest, StreamEvent } from '../../domain/task.js';
 import type { GenerateOptions, InferenceBackend } from './backend.js';
 import { StopText } from './stop-text.js';
@@ -23,7 +23,7 @@ export function openScriptedBackend(script: {
   const { model, answer, tokensPerSecond } = script;
   return {
     model,
-    features: MODEL_FEATURES,
+    features: CHAT_FEATURES,
     async *generate(
       request: ChatRequest,
       { signal }: GenerateOptions,

@@ -134,7 +134,7 @@ async function start(
     deployment,
     routerPort: routerPorts[0] ?? 0,
     oraclePorts,
-    chatModelFile: {},
+    modelFiles: {},
     embeddingFolder: embedding,
   };
   const runtime = await describeRuntime(facts);

@@ -3,10 +3,10 @@
 import { openAtRest } from '../../adapters/seal/at-rest.js';
 import { openKeyring } from '../../adapters/seal/keyring.js';
 import { chargeOf } from '../../domain/charge.js';
-import { maxPromptTokensOf, parseChatRequest } from '../../domain/chat.js';
+import { maxPromptTokensOf, maxTokensOf, parseInferenceRequest } from '../../domain/chat.js';
 import { EngineError } from '../../domain/errors.js';
 import { sameAddress, type Address } from '../../domain/ids.js';
-import type { ChatRequest, SettledTask, TaskEvidence } from '../../domain/task.js';
+import type { InferenceRequest, SettledTask, TaskEvidence } from '../../domain/task.js';
 import type { JournalEntry } from '../../nodes/miner/journal.js';
 import type { OracleDeps } from '../../nodes/oracle/ports.js';
 import { readDocument } from '../../nodes/oracle/results.js';
@@ -38,7 +38,7 @@ export async function proveTask(
   }
   const terms = await new TermsReader(deps).read(sessionId, signal);
   const request = await openRequest(evidence, deps, signal);
-  const bounds = { maxPromptTokens: maxPromptTokensOf(request), maxTokens: request.maxTokens };
+  const bounds = { maxPromptTokens: maxPromptTokensOf(request), maxTokens: maxTokensOf(request) };
   const completion = completionOf(evidence, evidenceCid, bounds);
   const { agreed } = conclude(completion, evidence.requestCid, evidence);
   if (agreed === null || !completion.paidMiners.some((miner) => sameAddress(miner, deps.miner))) {
@@ -62,8 +62,9 @@ async function openRequest(
   { requestCid, keyringCid }: TaskEvidence,
   { store, identity }: ProveDeps,
   signal: AbortSignal,
-): Promise<ChatRequest> {
-  if (keyringCid === undefined) return readDocument(store, requestCid, parseChatRequest, signal);
+): Promise<InferenceRequest> {
+  if (keyringCid === undefined)
+    return readDocument(store, requestCid, parseInferenceRequest, signal);
   const keyring = await openKeyring(await store.get(keyringCid, { signal }), identity);
   const bytes = await openAtRest(await store.get(requestCid, { signal }), keyring.identity);
   let value: unknown;
@@ -73,7 +74,7 @@ async function openRequest(
     // No cause: the parser quotes the plaintext.
     throw new EngineError('REQUEST_INVALID', { field: 'content', expected: 'JSON' });
   }
-  return parseChatRequest(value);
+  return parseInferenceRequest(value);
 }
 
 function unfit(expected: string): EngineError {

@@ -1,11 +1,20 @@
-/** `cortensor miner`: one model, one key, one router. */
+/** `cortensor miner`: one model that chats, and one that embeds if it is to; one key, one router. */
 import { signingDomain } from '../../domain/attestation.js';
 import { EngineError } from '../../domain/errors.js';
 import { openEmbeddedModel } from '../../adapters/model/embedded.js';
 import { openOpenAiBackend } from '../../adapters/model/openai.js';
+import type { EmbeddingBackend } from '../../adapters/embedding/backend.js';
+import { openLocalEmbedding } from '../../adapters/embedding/local.js';
+import { openOpenAiEmbedding } from '../../adapters/embedding/openai.js';
 import type { InferenceBackend } from '../../adapters/model/backend.js';
+import type { EngineConfig, ModelKind } from '../../domain/config.js';
 import { readIdentityFile } from '../../adapters/seal/identity-file.js';
-import { BEHAVIOURS, parseBehaviour, withBehaviour } from '../../nodes/miner/behaviours.js';
+import {
+  BEHAVIOURS,
+  parseBehaviour,
+  withBehaviour,
+  withVectorBehaviour,
+} from '../../nodes/miner/behaviours.js';
 import { openJournal } from '../../nodes/miner/journal.js';
 import { startMiner } from '../../nodes/miner/miner.js';
 import type { Command } from '../command.js';
@@ -19,9 +28,12 @@ Connects to the router, proves its key, and answers requests with its model.
 Options:
 ${CONFIG_HELP}  --key FILE       the node's signing key, 0x and 64 hex digits
   --identity FILE  the node's age identity
-  --model NAME     a model of the configuration
+  --model NAME     a chat model of the configuration, which it is verified by
+  --embedding NAME an embedding model of the configuration, to give vectors too
   --router URL     the router; default: the one of the configuration
   --backend URL    an OpenAI-compatible server that runs the model; default: the embedded model
+  --embedding-backend URL
+                   the same for the embedding model
   --journal FILE   where ended tasks are put down, to claim what is never settled; default: the
                    key's file with .journal behind its name
   --behaviour NAME ${BEHAVIOURS.join(' | ')}: answer dishonestly, to see it caught
@@ -35,16 +47,16 @@ export const miner: Command = {
     const options = readOptions(
       argv,
       ['config', 'key', 'identity', 'model'],
-      ['router', 'backend', 'behaviour', 'journal'],
+      ['router', 'backend', 'embedding', 'embedding-backend', 'behaviour', 'journal'],
     );
     const config = readConfig(options.config, []);
     const wallet = await openWallet(options.key);
     const { identity } = await readIdentityFile(options.identity);
-    const honest = await openBackend(config, options.model, options.backend);
-    const backend =
-      options.behaviour === undefined
-        ? honest
-        : withBehaviour(honest, parseBehaviour(options.behaviour));
+    const behaviour = parseBehaviour(options.behaviour ?? 'honest');
+    const chat = await openBackend(config, options.model, options.backend);
+    const backend = withBehaviour(chat, behaviour);
+    const vectors = openEmbedding(config, options.embedding, options['embedding-backend']);
+    const embedding = vectors === null ? null : withVectorBehaviour(vectors, behaviour);
     const { chainId, contracts } = config.layers.service;
     const payment = contracts['sessionPayment'];
     if (payment === undefined) {
@@ -54,6 +66,7 @@ export const miner: Command = {
       wallet,
       identity,
       backend,
+      ...(embedding === null ? {} : { embedding }),
       domain: signingDomain(chainId, payment),
       routerUrl: options.router ?? `http://${config.router.host}:${config.router.port}`,
       concurrency: 1,
@@ -62,28 +75,52 @@ export const miner: Command = {
     });
     return await runUntilSignal(async () => {
       await node.close();
-      await backend.close();
+      await Promise.all([backend.close(), embedding?.close()]);
     }, node.closed);
   },
 };
 
 async function openBackend(
-  config: ReturnType<typeof readConfig>,
+  config: EngineConfig,
   name: string,
   url: string | undefined,
 ): Promise<InferenceBackend> {
   if (url !== undefined) {
-    const apiKey = process.env['BACKEND_API_KEY'];
-    return openOpenAiBackend({
-      baseUrl: url,
-      model: name,
-      ...(apiKey === undefined ? {} : { apiKey }),
-    });
+    return openOpenAiBackend({ baseUrl: url, model: name, ...keyOf('BACKEND_API_KEY') });
   }
-  const model = config.models.find((m) => m.name === name);
+  return await openEmbeddedModel({ path: fileOf(config, name, 'chat', '--backend'), name });
+}
+
+function openEmbedding(
+  config: EngineConfig,
+  model: string | undefined,
+  url: string | undefined,
+): EmbeddingBackend | null {
+  if (model === undefined) {
+    if (url === undefined) return null;
+    throw new EngineError('USAGE', { option: '--embedding-backend', expected: '--embedding' });
+  }
+  if (url !== undefined) {
+    return openOpenAiEmbedding({ baseUrl: url, model, ...keyOf('EMBEDDING_API_KEY') });
+  }
+  const folder = fileOf(config, model, 'embedding', '--embedding-backend');
+  return openLocalEmbedding({ model, folder });
+}
+
+function keyOf(variable: string): { readonly apiKey?: string } {
+  const apiKey = process.env[variable];
+  return apiKey === undefined ? {} : { apiKey };
+}
+
+/** Where a model lies that runs in this process.
+ * @throws MODEL_UNKNOWN, MODEL_UNFIT — none of the configuration, or of another kind.
+ * @throws USAGE — it lies nowhere. */
+function fileOf({ models }: EngineConfig, name: string, kind: ModelKind, option: string): string {
+  const model = models.find((m) => m.name === name);
   if (model === undefined) throw new EngineError('MODEL_UNKNOWN', { model: name });
+  if (model.kind !== kind) throw new EngineError('MODEL_UNFIT', { model: name, kind: model.kind });
   if (model.file === null) {
-    throw new EngineError('USAGE', { model: name, expected: '--backend, since it has no file' });
+    throw new EngineError('USAGE', { model: name, expected: `${option}, since it has no file` });
   }
-  return await openEmbeddedModel({ path: model.file, name });
+  return model.file;
 }

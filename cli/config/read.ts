@@ -1,6 +1,6 @@
 /** From the file's words to the engine's: durations in milliseconds, paths absolute. */
 import { dirname, resolve } from 'node:path';
-import type { SecretRef } from '../../domain/config.js';
+import { firstOfKind, type SecretRef } from '../../domain/config.js';
 import { applyEnvironment, type Environment } from './environment.js';
 import { fileSchema, type FileContent } from './schema.js';
 import type { Settings } from './settings.js';
@@ -116,6 +116,9 @@ function checkAcross(source: Source, content: FileContent): void {
     const twin = list.findIndex(({ name }, i) => list.findIndex((x) => x.name === name) < i);
     if (twin >= 0)
       throw source.error([...key.split('.'), twin, 'name'], 'a name that is not taken');
+  }
+  if (firstOfKind(content.models, 'chat') === undefined) {
+    throw source.error(['models'], 'at least one chat model, which miners are verified by');
   }
   for (const [kind, policy] of Object.entries(content.retries)) {
     if (policy.scheduleToCloseMs < policy.startToCloseMs) {

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import {
   API_SCOPES,
   HOST_KINDS,
+  MODEL_KINDS,
   OPENED_KINDS,
   SIDE_EFFECTS,
   SINK_KINDS,
@@ -262,10 +263,28 @@ export const fileSchema = section({
   }).prefault({}),
   models: z
     .array(
-      z.strictObject({ name: label, pricePerTokenWei: wei, file: path.nullable().default(null) }),
+      z.strictObject({
+        name: label,
+        kind: z.enum(MODEL_KINDS, { error: `one of ${MODEL_KINDS.join(', ')}` }).default('chat'),
+        pricePerTokenWei: wei,
+        file: path.nullable().default(null),
+      }),
     )
     .min(1, { error: 'at least one model' })
-    .default([{ name: 'smollm2-135m-instruct', pricePerTokenWei: '1000000000000', file: null }]),
+    .default([
+      {
+        name: 'smollm2-135m-instruct',
+        kind: 'chat',
+        pricePerTokenWei: '1000000000000',
+        file: null,
+      },
+      {
+        name: 'all-minilm-l6-v2',
+        kind: 'embedding',
+        pricePerTokenWei: '100000000000',
+        file: null,
+      },
+    ]),
   embedding: section({ folder: embedded(path) }).prefault({}),
   oracles: embedded(z.array(z.strictObject({ address, url, recipient }))),
   quorum: integer(1, 100).default(2),

@@ -5,6 +5,7 @@
 import { openBlockStore } from '../../adapters/ipfs/block-store.js';
 import { readIdentityFile } from '../../adapters/seal/identity-file.js';
 import { connectClient } from '../../adapters/temporal/connect.js';
+import { firstOfKind } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
 import type { ExportReceipt } from '../../domain/export.js';
 import type { SessionId } from '../../domain/ids.js';
@@ -102,7 +103,7 @@ async function openClient(network: Network): Promise<CortensorClient> {
 }
 
 function policyOf(network: Network, prompts: number): SessionPolicy {
-  const [model] = network.config.models;
+  const model = firstOfKind(network.config.models, 'chat');
   return parsePolicy({
     model: model?.name ?? '',
     redundancy: REDUNDANCY,

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { EngineConfig } from '../../domain/config.js';
-import { LAYERS, UNRESTRICTED } from '../../domain/config.js';
+import { firstOfKind, LAYERS, UNRESTRICTED } from '../../domain/config.js';
 import {
   chatModel,
   embeddingModel,
@@ -47,7 +47,8 @@ export async function startNetwork(options: {
   readonly supervisor: Supervisor;
 }): Promise<Network> {
   const { settings, data, display, supervisor } = options;
-  const model = settings.models[0];
+  const chat = firstOfKind(settings.models, 'chat')?.name ?? '';
+  const embedding = firstOfKind(settings.models, 'embedding')?.name ?? null;
   const parties = await openParties(data);
   // A port that is taken is told before anything is started.
   const routerPort = await claimPort(data, 'router', settings.router.port || undefined);
@@ -56,9 +57,9 @@ export async function startNetwork(options: {
   );
   const files = await display.step('models', async (note) => {
     const onProgress = progressNote(note);
-    const chat = await obtain(chatModel, { onProgress });
-    const embedding = await obtain(embeddingModel, { onProgress });
-    return { chat: chat.path, embedding: join(embedding.path, '..') };
+    const { path: file } = await obtain(chatModel, { onProgress });
+    const { path } = await obtain(embeddingModel, { onProgress });
+    return { chat: file, embedding: join(path, '..') };
   });
   const servers = await display.step('servers: Temporal, Kubo, PostgreSQL, three chains', (note) =>
     startAllServers(settings, data, supervisor, note),
@@ -74,7 +75,10 @@ export async function startNetwork(options: {
     deployment,
     routerPort,
     oraclePorts,
-    chatModelFile: model === undefined ? {} : { [model.name]: files.chat },
+    modelFiles: {
+      [chat]: files.chat,
+      ...(embedding === null ? {} : { [embedding]: files.embedding }),
+    },
     embeddingFolder: files.embedding,
   });
   const config = completeConfig(settings, runtime);
@@ -88,7 +92,7 @@ export async function startNetwork(options: {
       ...engineProcesses(configFile, routerUrl),
     ];
     await Promise.all(first.map((spec) => supervisor.start(spec)));
-    const miners = minerProcesses(parties.miners, configFile, model?.name ?? '');
+    const miners = minerProcesses(parties.miners, configFile, { chat, embedding });
     await Promise.all(miners.map((spec) => supervisor.start(spec)));
   });
   return {
@@ -141,7 +145,8 @@ export async function describeRuntime(facts: {
   readonly deployment: Deployment;
   readonly routerPort: number;
   readonly oraclePorts: readonly number[];
-  readonly chatModelFile: Readonly<Record<string, string>>;
+  /** By model name. */
+  readonly modelFiles: Readonly<Record<string, string>>;
   readonly embeddingFolder: string;
 }): Promise<Runtime> {
   const { data, servers, parties, deployment } = facts;
@@ -172,7 +177,7 @@ export async function describeRuntime(facts: {
         },
       ],
     },
-    modelFiles: facts.chatModelFile,
+    modelFiles: facts.modelFiles,
     embedding: { folder: facts.embeddingFolder },
     oracles: parties.oracles.map((oracle, i) => ({
       address: oracle.address,

@@ -30,15 +30,17 @@ export function engineProcesses(config: string, routerUrl: string): ProcessSpec[
   ];
 }
 
-/** Honest miners run the model; the dishonest one answers everything with the same text. */
+/** Honest miners run the models; the dishonest one answers everything with the same text or vector. */
 export function minerProcesses(
   miners: readonly MinerParty[],
   config: string,
-  model: string,
+  models: { readonly chat: string; readonly embedding: string | null },
 ): ProcessSpec[] {
+  const { chat, embedding } = models;
+  const served = ['--model', chat, ...(embedding === null ? [] : ['--embedding', embedding])];
   return miners.map((miner) => {
     const behaviour = miner.isHonest ? [] : ['--behaviour', 'canned'];
-    return role(miner.name, ['miner', ...keysOf(config, miner), '--model', model, ...behaviour]);
+    return role(miner.name, ['miner', ...keysOf(config, miner), ...served, ...behaviour]);
   });
 }
 

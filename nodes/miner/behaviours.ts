@@ -2,7 +2,9 @@
  * Dishonest miners, for tests and for demonstrations of what the network does with them. Each is a
  * wrapper of an honest backend: everything but the answer is as the protocol wants it.
  */
+import type { EmbeddingBackend, EmbeddingTask } from '../../adapters/embedding/backend.js';
 import type { GenerateOptions, InferenceBackend } from '../../adapters/model/backend.js';
+import { namedVector } from '../../adapters/embedding/scripted.js';
 import { seededRandom } from '../../domain/choice.js';
 import { EngineError } from '../../domain/errors.js';
 import type { ChatRequest, StreamEvent } from '../../domain/task.js';
@@ -45,6 +47,37 @@ export function withBehaviour(backend: InferenceBackend, behaviour: Behaviour): 
     model: backend.model,
     features: backend.features,
     generate: WRAPPERS[behaviour](backend),
+    close: () => backend.close(),
+  };
+}
+
+type Vectors = readonly Float32Array[];
+
+/** What a wrapped backend gives in place of its vectors. */
+const VECTOR_WRAPPERS = {
+  honest: (vectors) => vectors,
+  /** The same vector for every text. */
+  canned: (vectors) => vectors.map((vector) => namedVector(CANNED, vector.length)),
+  /** A vector of no model for each text. */
+  garbage: (vectors, { input }) =>
+    vectors.map((vector, i) => namedVector(`garbage:${input[i] ?? ''}`, vector.length)),
+  /** One vector less than there are texts. */
+  truncated: (vectors) => vectors.slice(0, -1),
+} as const satisfies Record<Behaviour, (vectors: Vectors, task: EmbeddingTask) => Vectors>;
+
+/** Makes a backend of vectors behave; `honest` leaves it as it is. */
+export function withVectorBehaviour(
+  backend: EmbeddingBackend,
+  behaviour: Behaviour,
+): EmbeddingBackend {
+  const { model, features } = backend;
+  return {
+    model,
+    features,
+    async embed(task, options) {
+      const { vectors, promptTokens } = await backend.embed(task, options);
+      return { vectors: VECTOR_WRAPPERS[behaviour](vectors, task), promptTokens };
+    },
     close: () => backend.close(),
   };
 }

@@ -19,7 +19,10 @@ import type { DeskDeps, TaskDesk } from './task-desk.js';
 /** From the first packet to the welcome. */
 const HANDSHAKE_MS = 10_000;
 
-export interface ConnectionDeps extends Pick<DeskDeps, 'wallet' | 'domain' | 'backend'> {
+export interface ConnectionDeps extends Pick<
+  DeskDeps,
+  'wallet' | 'domain' | 'backend' | 'embedding'
+> {
   /** `ws:`, `wss:`, `http:` or `https:`. */
   readonly routerUrl: string;
   readonly concurrency: number;
@@ -70,10 +73,11 @@ class Connection {
     this.#handshake = setTimeout(() => this.#fail('ROUTER_LEASE_LOST'), HANDSHAKE_MS);
     signal.addEventListener('abort', close, { once: true });
     socket.on('open', () => {
-      const { wallet, backend, concurrency: capacity } = deps;
+      const { wallet, backend, embedding, concurrency: capacity } = deps;
       const address = wallet.address as Address;
-      const models = [backend.model];
-      const features = { [backend.model]: backend.features };
+      const served = embedding === undefined ? [backend] : [backend, embedding];
+      const models = served.map(({ model }) => model);
+      const features = Object.fromEntries(served.map((one) => [one.model, one.features]));
       this.#send({ type: 'hello', address, models, features, capacity });
     });
     socket.on('message', (data: Buffer, isBinary) => this.#receive(data, isBinary));

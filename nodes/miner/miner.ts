@@ -1,5 +1,6 @@
 /**
- * A miner: one outbound WebSocket to a router, one model behind it. It keeps coming back for as
+ * A miner: one outbound WebSocket to a router, one model behind it that chats, and one that embeds if
+ * it has one. It keeps coming back for as
  * long as it runs; what it works on outlives a lost connection.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,7 +9,9 @@ import { serveConnection, type ConnectionDeps, type ConnectionEnd } from './conn
 import { TaskDesk, type DeskDeps } from './task-desk.js';
 
 export interface MinerDeps
-  extends DeskDeps, Pick<ConnectionDeps, 'routerUrl' | 'wallet' | 'domain' | 'backend'> {
+  extends
+    DeskDeps,
+    Pick<ConnectionDeps, 'routerUrl' | 'wallet' | 'domain' | 'backend' | 'embedding'> {
   /** Waits between attempts; only tests give their own. */
   readonly waits?: ReconnectWaits;
 }

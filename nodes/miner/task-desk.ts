@@ -18,7 +18,7 @@ const MAX_RUNS = 1_000;
 /** Milliseconds that a result is held: longer than any task may take. */
 const HOLD_MS = 3_600_000;
 
-export interface DeskDeps extends Pick<RunDeps, 'wallet' | 'domain' | 'backend'> {
+export interface DeskDeps extends Pick<RunDeps, 'wallet' | 'domain' | 'backend' | 'embedding'> {
   /** The miner's own age identity. */
   readonly identity: string;
   /** Generations at once. */

@@ -9,19 +9,23 @@ import { signMessage } from '../../adapters/chain/sign.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { MAX_BLOCK_BYTES } from '../../adapters/ipfs/block-store.js';
 import { cidOf, digestOf } from '../../adapters/ipfs/cid.js';
+import type { EmbeddingBackend } from '../../adapters/embedding/backend.js';
 import type { InferenceBackend } from '../../adapters/model/backend.js';
 import { openAtRest, sealAtRest } from '../../adapters/seal/at-rest.js';
 import { fromBase64, toBase64 } from '../../adapters/seal/bytes.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import { AnswerParts } from '../../domain/answer-parts.js';
-import { parseChatRequest } from '../../domain/chat.js';
+import { parseInferenceRequest } from '../../domain/chat.js';
+import { fitsBlock, textOfVectors } from '../../domain/embedding.js';
 import { EngineError } from '../../domain/errors.js';
-import { featuresOf } from '../../domain/features.js';
+import { featuresOf, type ModelFeature } from '../../domain/features.js';
 import type { Address, Hex } from '../../domain/ids.js';
 import type {
   ChatRequest,
   ChatResult,
   Commitment,
+  EmbeddingRequest,
+  InferenceRequest,
   Precommitment,
   StreamEvent,
 } from '../../domain/task.js';
@@ -41,6 +45,8 @@ export interface RunDeps {
   /** EIP-712 domain of `NodeHello`, `Precommit` and `Commit`. */
   readonly domain: SigningDomain;
   readonly backend: InferenceBackend;
+  /** Gives vectors of texts; without one, the miner serves no model of that kind. */
+  readonly embedding?: EmbeddingBackend;
   readonly keys: SessionKeys;
   /** Runs a generation when its turn has come. */
   readonly schedule: <T>(generate: () => Promise<T>) => Promise<T>;
@@ -66,6 +72,9 @@ export class TaskRun {
   readonly #held: Promise<Held>;
   #deadline: NodeJS.Timeout | undefined;
   readonly #answer = new AnswerParts();
+  /** Of the request, once it is open. */
+  #model = '';
+  #vectors: string | null = null;
   #stream: FrameStream | undefined;
   #send: Send | undefined;
   #precommitted: { readonly to: Send; readonly held: Held } | undefined;
@@ -152,15 +161,25 @@ export class TaskRun {
   }
 
   async #generate(): Promise<End> {
-    const { keys, backend } = this.#deps;
-    const { signal } = this.#abort;
-    signal.throwIfAborted();
+    const { keys, backend, embedding } = this.#deps;
+    this.#abort.signal.throwIfAborted();
     const request = await this.#openRequest(await keys.find(this.#task.sessionId));
-    if (request.model !== backend.model) {
-      throw new EngineError('MODEL_UNKNOWN', { model: backend.model });
+    const { model } = request;
+    this.#model = model;
+    if (model === embedding?.model) {
+      if (!('kind' in request)) throw new EngineError('FEATURE_UNSUPPORTED', { field: 'messages' });
+      requireFeatures(request, embedding.features);
+      return this.#embed(request, embedding);
     }
-    const missing = featuresOf(request).find((feature) => !backend.features.includes(feature));
-    if (missing !== undefined) throw new EngineError('FEATURE_UNSUPPORTED', { field: missing });
+    if (model !== backend.model) throw new EngineError('MODEL_UNKNOWN', { model: backend.model });
+    if ('kind' in request) throw new EngineError('FEATURE_UNSUPPORTED', { field: 'input' });
+    requireFeatures(request, backend.features);
+    return this.#chat(request);
+  }
+
+  async #chat(request: ChatRequest): Promise<End> {
+    const { backend } = this.#deps;
+    const { signal } = this.#abort;
     const events = backend.generate(request, { seed: this.#task.seed, signal });
     for await (const event of untilAborted(events, signal)) {
       if (event.type === 'end') return event;
@@ -170,7 +189,20 @@ export class TaskRun {
     throw new EngineError('BACKEND_FAILED', { reason: 'the stream has no end' });
   }
 
-  async #openRequest({ channel, rest }: GrantedSession): Promise<ChatRequest> {
+  /** Vectors are not streamed: half of them are of use to nobody. */
+  async #embed(request: EmbeddingRequest, embedding: EmbeddingBackend): Promise<End> {
+    const { signal } = this.#abort;
+    const work = embedding.embed(request, { signal });
+    const { vectors, promptTokens } = await orAborted(work, signal);
+    if (!fitsBlock(vectors.length, vectors[0]?.length ?? 0)) {
+      throw new EngineError('FEATURE_UNSUPPORTED', { field: 'input', expected: 'fewer texts' });
+    }
+    this.#vectors = textOfVectors(vectors);
+    const usage = { promptTokens, completionTokens: 0 };
+    return { type: 'end', finishReason: 'embedding', usage };
+  }
+
+  async #openRequest({ channel, rest }: GrantedSession): Promise<InferenceRequest> {
     const { request, atRest, taskId } = this.#task;
     let bytes: Uint8Array;
     if (request !== null) {
@@ -188,16 +220,16 @@ export class TaskRun {
       // The parser's own message quotes the prompt.
       throw new EngineError('PROMPT_INVALID', { expected: 'JSON' });
     }
-    return parseChatRequest(value);
+    return parseInferenceRequest(value);
   }
 
   async #hold({ finishReason, usage }: End): Promise<Held> {
-    const { wallet, domain, keys, backend } = this.#deps;
+    const { wallet, domain, keys } = this.#deps;
     const { sessionId, taskId } = this.#task;
     const { channel, rest } = await keys.find(sessionId);
     const { text, callsField } = this.#answer;
-    const { model } = backend;
-    const result: ChatResult = { model, text, ...callsField, finishReason, usage };
+    const answer = this.#vectors === null ? { text, ...callsField } : { text: this.#vectors };
+    const result: ChatResult = { model: this.#model, ...answer, finishReason, usage };
     const plain = encodeJson(result);
     const block = rest === null ? plain : await sealAtRest(plain, [rest.recipient]);
     if (block.length > MAX_BLOCK_BYTES) {
@@ -229,6 +261,12 @@ export class TaskRun {
       result: toBase64(block),
     };
   }
+}
+
+/** @throws FEATURE_UNSUPPORTED — the request asks for more than the model gives. */
+function requireFeatures(request: InferenceRequest, features: readonly ModelFeature[]): void {
+  const missing = featuresOf(request).find((feature) => !features.includes(feature));
+  if (missing !== undefined) throw new EngineError('FEATURE_UNSUPPORTED', { field: missing });
 }
 
 /** Reason of a task that nobody needs any more: the router is not told. */

@@ -2,7 +2,12 @@
 import type { JudgeRequest } from '../../domain/api.js';
 import { sameAddress, type Address } from '../../domain/ids.js';
 import { exactKey } from '../../domain/tools.js';
-import { judgeEmbeddings, judgeIdentical, type Verdict } from '../../domain/verdict.js';
+import {
+  judgeEmbeddings,
+  judgeIdentical,
+  type EmbeddedAnswer,
+  type Verdict,
+} from '../../domain/verdict.js';
 import { Refusal } from './refusal.js';
 import type { OpenedResult, ResultReader } from './results.js';
 
@@ -59,13 +64,22 @@ export async function judgeAnswers(
           await Promise.all(
             readable.map(async ({ miner, opened }) => ({
               miner,
-              embedding: await opened.embedding(),
+              ...(await comparedBy(opened)),
               exact: exactKey(opened.result),
             })),
           ),
           asked,
         );
   return { ...verdict, scores: [...verdict.scores, ...unreadable] };
+}
+
+/** Vectors are compared as they are; everything else by the embedding of its text. */
+async function comparedBy(
+  opened: OpenedResult,
+): Promise<Pick<EmbeddedAnswer, 'embedding' | 'vectors'>> {
+  const { vectors } = opened;
+  if (vectors !== null) return { embedding: new Float32Array(), vectors };
+  return { embedding: await opened.embedding() };
 }
 
 /** Miners that a verdict agrees with, in the order of their addresses. */

@@ -6,10 +6,11 @@
 import { openAtRest } from '../../adapters/seal/at-rest.js';
 import { openChannel, type Channel } from '../../adapters/seal/channel.js';
 import { openKeyring } from '../../adapters/seal/keyring.js';
-import { parseChatRequest, parseChatResult } from '../../domain/chat.js';
+import { parseChatResult, parseInferenceRequest } from '../../domain/chat.js';
+import { vectorsOf } from '../../domain/embedding.js';
 import { EngineError, findEngineError } from '../../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../../domain/ids.js';
-import type { ChatRequest, ChatResult } from '../../domain/task.js';
+import type { ChatResult, InferenceRequest } from '../../domain/task.js';
 import { comparedText } from '../../domain/tools.js';
 import { Memory } from './memory.js';
 import type { OracleDeps } from './ports.js';
@@ -26,6 +27,8 @@ export interface SealedUnder {
 export interface OpenedResult {
   readonly result: ChatResult;
   readonly resultHash: Hex;
+  /** The answer's own vectors; `null` where it is text. */
+  readonly vectors: readonly Float32Array[] | null;
   /** Unit vector of the text, and of the calls of tools in their canonical form. */
   embedding(): Promise<Float32Array>;
 }
@@ -56,10 +59,14 @@ export class ResultReader {
 
   /** Opens a request at rest.
    * @throws PROMPT_INVALID — not a request; else as `open`. */
-  async openRequest(session: SealedUnder, cid: Cid, signal: AbortSignal): Promise<ChatRequest> {
+  async openRequest(
+    session: SealedUnder,
+    cid: Cid,
+    signal: AbortSignal,
+  ): Promise<InferenceRequest> {
     const { identity } = await this.#session(session, signal);
     const block = await this.#deps.store.get(cid, { signal });
-    return parseChatRequest(await readJson(block, identity));
+    return parseInferenceRequest(await readJson(block, identity));
   }
 
   async #open(session: SealedUnder, cid: Cid, signal: AbortSignal): Promise<OpenedResult | null> {
@@ -72,6 +79,7 @@ export class ResultReader {
       return {
         result,
         resultHash,
+        vectors: vectorsOf(result),
         embedding: () =>
           (embedding ??= this.#embed(comparedText(result)).catch((error: unknown) => {
             embedding = undefined;

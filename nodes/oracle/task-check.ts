@@ -3,17 +3,19 @@
  * is to be paid, and how much. Nothing that the router or the workflow concluded is taken over.
  */
 import { billedUsage, chargeOf } from '../../domain/charge.js';
-import { maxPromptTokensOf, utf8Bytes } from '../../domain/chat.js';
+import { maxPromptTokensOf, maxTokensOf } from '../../domain/chat.js';
+import { fitsRequest } from '../../domain/embedding.js';
 import { sameAddress, type Address } from '../../domain/ids.js';
 import type { NodeStatus } from '../../domain/node.js';
 import type {
-  ChatRequest,
   Commitment,
+  InferenceRequest,
   SettledTask,
   TaskEvidence,
   TokenUsage,
 } from '../../domain/task.js';
 import { textOfAnswer } from '../../domain/tools.js';
+import { utf8Bytes } from '../../domain/utf8.js';
 import type { Verdict } from '../../domain/verdict.js';
 import { checkPair } from './commitments.js';
 import { agreedMiners, isSameMiners, judgeAnswers, type JudgedAnswer } from './judge.js';
@@ -55,7 +57,8 @@ export async function checkTask(
     commitments.map(async ({ miner, resultCid, resultHash }): Promise<JudgedAnswer> => {
       const opened = await deps.results.open(session, resultCid, signal);
       const isAsCommitted = opened?.resultHash === resultHash.toLowerCase();
-      return { miner, opened: isAsCommitted ? opened : null };
+      const isAnswer = isAsCommitted && fitsRequest(opened.result, request);
+      return { miner, opened: isAnswer ? opened : null };
     }),
   );
   // A router cannot make a majority by naming fewer miners than the owner's policy asks.
@@ -168,13 +171,13 @@ function usageOf(
   commitments: readonly Commitment[],
   answers: readonly JudgedAnswer[],
   agreed: readonly Address[],
-  request: ChatRequest,
+  request: InferenceRequest,
 ): TokenUsage {
   const hasAgreed = ({ miner }: { readonly miner: Address }): boolean =>
     agreed.some((paid) => sameAddress(paid, miner));
   const usage = billedUsage(
     commitments.filter(hasAgreed).map((commitment) => commitment.usage),
-    { promptTokens: maxPromptTokensOf(request), completionTokens: request.maxTokens },
+    { promptTokens: maxPromptTokensOf(request), completionTokens: maxTokensOf(request) },
   );
   const longest = Math.max(
     ...answers
@@ -182,7 +185,8 @@ function usageOf(
       .map(({ opened }) => (opened === null ? 0 : utf8Bytes(textOfAnswer(opened.result)))),
   );
   // The stop word that ended it was generated, and is not in the text.
-  const stopped = Math.max(0, ...(request.stop ?? []).map(utf8Bytes));
+  const stops = 'kind' in request ? [] : (request.stop ?? []);
+  const stopped = Math.max(0, ...stops.map(utf8Bytes));
   if (usage.completionTokens > longest + stopped + MARK_TOKENS) {
     throw new Refusal('the text has fewer bytes than are billed as tokens');
   }

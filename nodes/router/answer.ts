@@ -9,12 +9,12 @@ import { openAtRest } from '../../adapters/seal/at-rest.js';
 import type { Channel } from '../../adapters/seal/channel.js';
 import { taskIdOf } from '../../adapters/seal/task-id.js';
 import { AnswerParts } from '../../domain/answer-parts.js';
-import { maxPromptTokensOf } from '../../domain/chat.js';
+import { maxPromptTokensOf, maxTokensOf } from '../../domain/chat.js';
 import { EngineError, findEngineError } from '../../domain/errors.js';
 import { featuresOf } from '../../domain/features.js';
 import { parseSessionId, type SessionId } from '../../domain/ids.js';
 import type { ContextAsk } from '../../domain/source.js';
-import type { ChatRequest } from '../../domain/task.js';
+import type { InferenceRequest } from '../../domain/task.js';
 import type { AppDeps, AppEnv } from './app.js';
 import {
   chatShape,
@@ -27,6 +27,7 @@ import {
 import { citing, ground, groundOf, isSameGrounded, type Grounded } from './context.js';
 import { conversationOf } from './conversation.js';
 import { errorBody, publicError } from './errors.js';
+import { requireModel } from './models.js';
 import { requireSources } from './routes/sources.js';
 import type { ServedTask, SessionHost } from './session-host.js';
 import { positioned } from './positions.js';
@@ -48,6 +49,7 @@ export interface Question {
 
 /** Answers a request, whole or as a stream.
  * @throws MODEL_UNKNOWN — not served, or not by the session.
+ * @throws MODEL_UNFIT — the model does not chat.
  * @throws SESSION_SEALED — only its client can seal for it.
  * @throws REQUEST_INVALID — no session is named.
  * @throws PROMPT_INVALID, PROMPT_TOO_LARGE
@@ -59,10 +61,7 @@ export async function answer(
   { ask, shape, isStream, sessionId, context }: Question,
 ): Promise<Response> {
   const request = toChatRequest(ask, deps.limits.maxPromptBytes);
-  const { model } = request;
-  if (!deps.network.models.some(({ name }) => name === model)) {
-    throw new EngineError('MODEL_UNKNOWN', { model });
-  }
+  requireModel(deps.network, request.model, 'chat');
   const held = await openSession(c, deps, sessionId).catch((error: unknown) => {
     throw context === undefined ? error : contextError(error);
   });
@@ -132,11 +131,12 @@ export async function takeOn(
   c: Context<AppEnv>,
   deps: AppDeps,
   { host, channel }: HeldSession,
-  request: ChatRequest,
+  request: InferenceRequest,
   key: string = randomUUID(),
   grounded?: Grounded,
 ): Promise<ServedTask> {
-  const { model, maxTokens } = request;
+  const { model } = request;
+  const maxTokens = maxTokensOf(request);
   if (host.lease.policy.model !== model) {
     throw new EngineError('MODEL_UNKNOWN', { model, ofSession: host.lease.policy.model });
   }
@@ -148,6 +148,7 @@ export async function takeOn(
 }
 
 /** Follows the answer to a task as chunks of a chat completion, whoever asked for it.
+ * @throws MODEL_UNFIT — the answer is vectors.
  * @throws SESSION_SEALED — only its client can open it. */
 export async function followAnswer(
   c: Context<AppEnv>,
@@ -157,6 +158,7 @@ export async function followAnswer(
 ): Promise<Response> {
   const { channel } = host.keys;
   if (channel === null) throw new EngineError('SESSION_SEALED');
+  requireModel(deps.network, host.lease.policy.model, 'chat');
   const created = Math.floor(task.startedAt / 1_000);
   const head = { taskId: task.taskId, created, model: host.lease.policy.model };
   return answerStream(c, { deps, host, channel, task, head, shape: chatShape(true) });
@@ -180,7 +182,7 @@ async function accept(
   deps: AppDeps,
   host: SessionHost,
   channel: Channel,
-  request: ChatRequest,
+  request: InferenceRequest,
   idempotencyKey: string,
   grounded: Grounded | undefined,
 ): Promise<ServedTask> {
@@ -192,10 +194,10 @@ async function accept(
   return host.accept({
     taskId,
     maxPromptTokens: maxPromptTokensOf(request),
-    maxTokens: request.maxTokens,
+    maxTokens: maxTokensOf(request),
     features: featuresOf(request),
     frame: await sealer.seal(bytes, true),
-    conversation: conversationOf(request.messages),
+    ...('kind' in request ? {} : { conversation: conversationOf(request.messages) }),
     fingerprint: createHash('sha256')
       .update(grounded?.asked ?? bytes)
       .digest('hex'),
@@ -217,12 +219,21 @@ interface Reply {
   readonly shape: AnswerShape;
 }
 
-function transcript({ deps, host, channel, task }: Reply, isLive: boolean, signal: AbortSignal) {
+function transcript(
+  { deps, host, channel, task }: Omit<Reply, 'shape'>,
+  isLive: boolean,
+  signal: AbortSignal,
+) {
   const { identity } = host.keys;
   return readTranscript({ task, channel, identity, blockStore: deps.blockStore, isLive, signal });
 }
 
-async function answerWhole(c: Context<AppEnv>, reply: Reply): Promise<Response> {
+/** Answers in one piece, when the task has ended.
+ * @throws as `readTranscript` */
+export async function answerWhole(
+  c: Context<AppEnv>,
+  reply: Omit<Reply, 'shape'> & { readonly shape: Pick<AnswerShape, 'whole'> },
+): Promise<Response> {
   const { task, head, shape } = reply;
   const said = new AnswerParts();
   for await (const event of transcript(reply, false, c.req.raw.signal)) {

@@ -6,7 +6,8 @@ import { z } from 'zod';
 import type { AnswerParts } from '../../domain/answer-parts.js';
 import { parseChatRequest } from '../../domain/chat.js';
 import { EngineError } from '../../domain/errors.js';
-import type { ChatMessage, ChatRequest, TokenUsage } from '../../domain/task.js';
+import type { ChatMessage, ChatRequest, InferenceRequest, TokenUsage } from '../../domain/task.js';
+import { utf8Bytes } from '../../domain/utf8.js';
 import type { ErrorBody } from '../../domain/api.js';
 import type { TaskId } from '../../domain/ids.js';
 import { contextSchema } from './context.js';
@@ -157,8 +158,10 @@ export function toChatRequest(ask: Ask, maxPromptBytes: number): ChatRequest {
   return whole;
 }
 
-/** UTF-8 of all that a model reads of a request: messages, calls, tools and schemas. */
-export function promptBytes({ messages, tools, responseFormat }: Partial<ChatRequest>): number {
+/** UTF-8 of all that a model reads of a request: messages, calls, tools and schemas; or texts. */
+export function promptBytes(request: InferenceRequest): number {
+  if ('kind' in request) return request.input.reduce((sum, text) => sum + utf8Bytes(text), 0);
+  const { messages, tools, responseFormat } = request;
   const read = [...(messages ?? []).map(({ toolCalls }) => toolCalls), tools, responseFormat];
   const texts = read.filter((part) => part !== undefined).map((part) => JSON.stringify(part));
   const contents = (messages ?? []).map(({ content: text }) => text);

@@ -369,7 +369,10 @@ export class TaskService {
     for (const { miner, isAgreed } of verdict.scores) {
       const answer = answers.find((a) => sameAddress(a.miner, miner));
       if (!isAgreed) track.fault(miner);
-      else if (answer !== undefined) track.answered(miner, { ...answer, completionTokens });
+      // Vectors say nothing of how quickly a miner writes.
+      else if (answer !== undefined && completionTokens > 0) {
+        track.answered(miner, { ...answer, completionTokens });
+      }
     }
   }
 

@@ -71,7 +71,7 @@ function open(changes: { confirmations?: number; execute?: ServiceWorld['execute
       cidOfDigest,
       taskIdOf,
       seedOf,
-      models: [{ name: 'm', pricePerTokenWei: PRICE_WEI.toString(), file: null }],
+      models: [{ name: 'm', kind: 'chat', pricePerTokenWei: PRICE_WEI.toString(), file: null }],
       feeBps: 500,
     }),
     proveTask: (tasks, index) => merkleProof(tasks.map(taskLeaf), index),

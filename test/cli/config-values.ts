@@ -4,6 +4,7 @@ import type { Runtime } from '../../cli/config.js';
 import { LAYER_CONTRACTS } from '../../cli/config/schema.js';
 import {
   API_SCOPES,
+  MODEL_KINDS,
   OPENED_KINDS,
   SIDE_EFFECTS,
   SINK_KINDS,
@@ -189,11 +190,23 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
     identity: secret,
     recipient,
   }),
-  models: fc.uniqueArray(fc.record({ name: label, pricePerTokenWei: wei, file: fc.option(path) }), {
-    selector: (model) => model.name,
-    minLength: 1,
-    maxLength: 3,
-  }),
+  models: fc
+    .uniqueArray(
+      fc.record({
+        name: label,
+        kind: fc.constantFrom(...MODEL_KINDS),
+        pricePerTokenWei: wei,
+        file: fc.option(path),
+      }),
+      { selector: (model) => model.name, minLength: 1, maxLength: 3 },
+    )
+    // Miners are verified by a model that chats: there is one, wherever it stands.
+    .map((models) =>
+      models.map((model, i) => ({
+        ...model,
+        kind: i === models.length - 1 ? ('chat' as const) : model.kind,
+      })),
+    ),
   embedding: fc.record({ folder: path }),
   oracles,
   quorum: ms(1, 3),

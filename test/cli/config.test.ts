@@ -72,6 +72,8 @@ describe('loadSettings', () => {
     ['stickyTimeout: 3m\n', 'stickyTimeout', 'a string'],
     ['models:\n  - name: m\n    pricePerTokenWei: 5\n', 'models[0].pricePerTokenWei', 'a number'],
     ['models: []\n', 'models', 'a list'],
+    ['models: [{ name: m, kind: image, pricePerTokenWei: "5" }]\n', 'models[0].kind', 'a string'],
+    ['models: [{ name: m, kind: embedding, pricePerTokenWei: "5" }]\n', 'models', 'a list'],
     ['models:\n  - { pricePerTokenWei: "5" }\n', 'models[0].name', 'nothing'],
     ['layers: { service: { preset: mainnet } }\n', 'layers.service.preset', 'a string'],
     ['layers: { service: { preset: base, chainId: 1 } }\n', 'layers.service.chainId', 'a number'],

@@ -26,7 +26,7 @@ export const NETWORK: NetworkInfo = {
     sessionManager: `0x${'a2'.repeat(20)}`,
     sessionPayment: `0x${'a3'.repeat(20)}`,
   },
-  models: [{ name: 'scripted-1', pricePerTokenWei: '3' }],
+  models: [{ name: 'scripted-1', kind: 'chat', pricePerTokenWei: '3' }],
   feeBps: 500,
   gatewayUrl: 'http://gateway',
 };

@@ -21,7 +21,7 @@ function config(everyMs = HOUR_MS): EngineConfig {
     settlement: { maxTasks: 10, maxAmountWei: null, maxAgeMs: 1_000, feeBps: 500 },
     dapps: { everyMs: 1_000 },
     layers: { onboarding: { chainId: 1 }, service: { chainId: 3 } },
-    models: [{ name: 'm', pricePerTokenWei: '10', file: null }],
+    models: [{ name: 'm', kind: 'chat', pricePerTokenWei: '10', file: null }],
     schedules: { healthEpoch: { everyMs, jitterMs: 1_000 } },
     oracles: [1, 2, 3].map((i) => ({
       address: `0x${String(i).repeat(40)}`,

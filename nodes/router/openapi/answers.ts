@@ -17,6 +17,7 @@ import type {
   TaskProof,
   Validation,
 } from '../../../domain/api.js';
+import { MODEL_KINDS } from '../../../domain/config.js';
 import { ERASURE_STAGES, type ErasureView } from '../../../domain/erasure.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import { NODE_KINDS, NODE_STATUSES } from '../../../domain/node.js';
@@ -120,11 +121,11 @@ const recordFields = {
   ordinal: count,
   state: taskState,
   outcome: outcome.nullable(),
-  requestCid: cid,
   failure: z
     .string()
     .meta({ description: 'Code of what kept the miners from an answer, where something did' })
     .exactOptional(),
+  requestCid: cid,
   evidenceCid: cid.nullable(),
   resultCid: cid.nullable(),
   usage: usage.nullable(),
@@ -318,7 +319,9 @@ export const network: z.ZodType<NetworkInfo> = component(
     version: z.string(),
     chainId: count,
     contracts: z.object({ token: address, sessionManager: address, sessionPayment: address }),
-    models: z.array(z.object({ name: z.string(), pricePerTokenWei: wei })),
+    models: z.array(
+      z.object({ name: z.string(), kind: z.enum(MODEL_KINDS), pricePerTokenWei: wei }),
+    ),
     feeBps: bps,
     gatewayUrl: z.string(),
   }),

@@ -3,6 +3,7 @@
  * @see https://platform.openai.com/docs/api-reference
  */
 import { z } from 'zod';
+import { MODEL_KINDS } from '../../../domain/config.js';
 import { component } from './answers.js';
 
 const unixSeconds = z.number().int().meta({ description: 'Unix seconds' });
@@ -18,6 +19,7 @@ export const modelList = component(
         object: z.literal('model'),
         created: unixSeconds,
         owned_by: z.string(),
+        kind: z.enum(MODEL_KINDS),
       }),
     ),
   }),
@@ -73,6 +75,22 @@ export const textCompletion = component(
       )
       .length(1),
     usage,
+  }),
+);
+
+export const embeddingList = component(
+  'EmbeddingList',
+  z.object({
+    object: z.literal('list'),
+    data: z.array(
+      z.object({
+        object: z.literal('embedding'),
+        index: count,
+        embedding: z.union([z.array(z.number()), z.base64()]),
+      }),
+    ),
+    model: z.string(),
+    usage: z.object({ prompt_tokens: count, total_tokens: count }),
   }),
 );
 

@@ -5,6 +5,7 @@ import { STREAM_PATH } from '../../../domain/stream.js';
 import type { AppDeps } from '../app.js';
 import { chatSchema } from '../chat.js';
 import { completionsSchema } from '../completions.js';
+import { embeddingsSchema } from '../embeddings.js';
 import { responsesSchema } from '../responses.js';
 import { signInSchema } from '../routes/auth.js';
 import { changeSchema, depositSchema, withdrawalSchema } from '../routes/changes.js';
@@ -86,6 +87,16 @@ export function operationsOf(
       answer: 'OpenAI’s text_completion with `task_id`, or its chunks when `stream` is true',
       schema: openai.textCompletion,
       types: JSON_OR_STREAM,
+    },
+    {
+      method: 'post',
+      path: '/v1/embeddings',
+      tag: 'OpenAI',
+      summary: 'Give vectors of texts',
+      body: embeddingsSchema,
+      parameters: ['idempotency-key', 'x-cortensor-session'],
+      answer: 'OpenAI’s list of embeddings, as numbers or as base64 of float32',
+      schema: openai.embeddingList,
     },
     {
       method: 'post',

@@ -22,6 +22,7 @@ import { chooseSession, openSession, takeOn, type HeldSession } from '../answer.
 import type { AppDeps, AppEnv, RouterApp } from '../app.js';
 import { readJson } from '../body.js';
 import { toChatRequest, tokenLimit } from '../chat.js';
+import { requireModel } from '../models.js';
 import { TaskRecords } from '../records.js';
 import { persist } from '../retry.js';
 import type { ServedTask } from '../session-host.js';
@@ -188,7 +189,7 @@ export function addJobRoutes(app: RouterApp, deps: AppDeps): void {
   }
 }
 
-/** @throws MODEL_UNKNOWN, PROMPT_INVALID, PROMPT_TOO_LARGE */
+/** @throws MODEL_UNKNOWN, MODEL_UNFIT, PROMPT_INVALID, PROMPT_TOO_LARGE */
 function toRequest(
   { network, limits }: AppDeps,
   asked: Partial<Omit<ValidatedRequest, 'messages'>> & {
@@ -197,9 +198,7 @@ function toRequest(
   { policy }: Pick<LeaseInput, 'policy'>,
 ): ChatRequest {
   const { messages, model = policy.model, maxTokens = DEFAULT_MAX_TOKENS } = asked;
-  if (!network.models.some(({ name }) => name === model)) {
-    throw new EngineError('MODEL_UNKNOWN', { model });
-  }
+  requireModel(network, model, 'chat');
   const { temperature, topP } = asked;
   return toChatRequest({ model, messages, maxTokens, temperature, topP }, limits.maxPromptBytes);
 }

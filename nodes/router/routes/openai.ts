@@ -2,6 +2,7 @@
 import type { AppDeps, RouterApp } from '../app.js';
 import { answer } from '../answer.js';
 import { readJson } from '../body.js';
+import { answerEmbeddings, embeddingsSchema } from '../embeddings.js';
 import { askOfChat, CHAT_UNSUPPORTED, chatSchema, chatShape } from '../chat.js';
 import {
   askOfCompletions,
@@ -28,11 +29,12 @@ export function addOpenAiRoutes(app: RouterApp, deps: AppDeps): void {
   app.get('/v1/models', (c) =>
     c.json({
       object: 'list',
-      data: network.models.map(({ name }) => ({
+      data: network.models.map(({ name, kind }) => ({
         id: name,
         object: 'model',
         created: 0,
         owned_by: 'cortensor',
+        kind,
       })),
     }),
   );
@@ -56,6 +58,11 @@ export function addOpenAiRoutes(app: RouterApp, deps: AppDeps): void {
       isStream: body.stream === true,
       sessionId: body.session_id,
     });
+  });
+
+  app.post('/v1/embeddings', async (c) => {
+    const body = await readJson(c.req.raw, embeddingsSchema, bodyLimits(new Set()));
+    return answerEmbeddings(c, deps, body);
   });
 
   app.post('/v1/responses', async (c) => {

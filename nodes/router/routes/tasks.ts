@@ -13,6 +13,7 @@ import type { SealedTaskRequest } from '../../../domain/wire.js';
 import { followAnswer } from '../answer.js';
 import type { AppDeps, AppEnv, RouterApp } from '../app.js';
 import { readJson } from '../body.js';
+import { requireModel } from '../models.js';
 import { TaskRecords } from '../records.js';
 import type { ServedTask, SessionHost } from '../session-host.js';
 import { KEEP_ALIVE, KEEP_ALIVE_MS, resumeFrom, sseEvent, sseResponse } from '../sse.js';
@@ -55,6 +56,9 @@ export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
     const tokens = request.maxPromptTokens + request.maxTokens;
     const ask = { most: tokens, expected: tokens };
     const from = resumeFrom(c.req.header('last-event-id'));
+    // What is sealed says what it is; miners decline what it is not.
+    const kind = request.features?.includes('embedding') === true ? 'embedding' : 'chat';
+    requireModel(deps.network, request.model, kind);
     const task = await deps.guard.spend(c, ask, () => accept(host, request, from > 0));
     return sseResponse((signal) => events(task, from, signal), {
       'x-cortensor-task': task.taskId,

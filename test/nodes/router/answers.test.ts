@@ -33,7 +33,7 @@ const OF_OWNERS = new Set<MessageType>([
 ]);
 
 /** Routes with more behind them than this router: their own tests ask them, through `World.ask`. */
-const ELSEWHERE = /^\/api\/v1\/(sources|context)|\/exports\/:sink/;
+const ELSEWHERE = /^\/(api\/v1\/(sources|context)|v1\/embeddings)|\/exports\/:sink/;
 
 /** Signed routes believe whoever they are told of: what signatures must hold is tested elsewhere. */
 async function start(): Promise<World> {

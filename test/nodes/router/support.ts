@@ -53,8 +53,9 @@ export const NETWORK: NetworkInfo = {
     sessionPayment: DOMAINS.payment.verifyingContract,
   },
   models: [
-    { name: 'tiny', pricePerTokenWei: '1' },
-    { name: 'small', pricePerTokenWei: '1' },
+    { name: 'tiny', kind: 'chat', pricePerTokenWei: '1' },
+    { name: 'small', kind: 'chat', pricePerTokenWei: '1' },
+    { name: 'vectors', kind: 'embedding', pricePerTokenWei: '1' },
   ],
   feeBps: 100,
   gatewayUrl: 'http://127.0.0.1:8080',
