@@ -112,9 +112,8 @@ export interface RouterActivities {
     readonly keyring: KeyringRef;
     readonly readers: readonly Reader[];
   }): Promise<KeyringRef>;
-  /** Miners that are connected to this router now. */
-  listConnectedMiners(): Promise<readonly Address[]>;
-  /** Puts the same probes to every named miner that is connected, commit before reveal.
+  /** Puts the same probes to every named miner that is connected, commit before reveal. Those that are
+   * not get a while to connect.
    * @returns the CID of the `EpochEvidence`. */
   runProbes(input: {
     readonly epoch: number;

@@ -4,7 +4,7 @@
  * released. Started by a schedule that skips a run while the last one is under way.
  */
 import type { MinerStatus } from '../activities/chain.js';
-import { ActivityFailure, ApplicationFailure, log, sleep } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, log } from '@temporalio/workflow';
 import { sample } from '../domain/choice.js';
 import type { RetryPolicies } from '../domain/config.js';
 import { sampleSize, type EpochReport, type NodeHealth } from '../domain/health.js';
@@ -27,9 +27,6 @@ export interface HealthEpochResult extends EpochReport {
   readonly released: readonly Address[];
 }
 
-/** Sampled miners have this long to be connected before they are asked. */
-const CONNECT_TIMEOUT_MS = 20_000;
-const CONNECT_INTERVAL = '500ms';
 /** Share of probes that a miner must have answered for its answers to convict it. */
 const CONVICTION_LIVENESS_BPS = 8_000;
 
@@ -45,9 +42,7 @@ export async function healthEpoch(input: HealthEpochInput): Promise<HealthEpochR
   );
   const sampled = sample(nodes, sampleSize(nodes.length), seed);
 
-  const routers = minerActivities(retries);
-  await untilConnected(sampled);
-  const { evidenceCid } = await routers.runProbes({
+  const { evidenceCid } = await minerActivities(retries).runProbes({
     epoch,
     miners: sampled.map((node) => node.address),
     probes: buildProbes({ seed, model: input.model, ...probes }),
@@ -63,16 +58,6 @@ export async function healthEpoch(input: HealthEpochInput): Promise<HealthEpochR
   const jailed = await changeStatus('jail-node', convicted);
   const released = await changeStatus('release-node', recovered);
   return { epoch, evidenceCid, scores, root, reportTx, jailed, released };
-
-  /** A router that has just started is not the miners' fault: they get a while to come back. */
-  async function untilConnected(nodes: readonly MinerStatus[]): Promise<void> {
-    const startedAtMs = Date.now();
-    while (Date.now() - startedAtMs < CONNECT_TIMEOUT_MS) {
-      const connected = new Set((await routers.listConnectedMiners()).map(lowerCase));
-      if (nodes.every((node) => connected.has(lowerCase(node.address)))) return;
-      await sleep(CONNECT_INTERVAL);
-    }
-  }
 
   /** One node's refusal must not keep the others from being judged. */
   async function changeStatus(

@@ -49,9 +49,6 @@ export function createRouterActivities(
     async rewrapKeyring({ keyring, readers }) {
       return await deps.sessions.rewrap(keyring, readers);
     },
-    async listConnectedMiners() {
-      return deps.hub.connected().map((miner) => miner.address);
-    },
     async runProbes(input) {
       const context = Context.current();
       const stop = heartbeat(context);

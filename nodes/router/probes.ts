@@ -17,6 +17,9 @@ import { parseChatResult } from './chat-result.js';
 import { TaskRun, type Answer } from './task-run.js';
 
 const EVIDENCE_MS = 60_000;
+/** A router that has just started is not the miners' fault: they get a while to come back, and no
+ * longer than for an answer. */
+const CONNECT_MS = 20_000;
 
 export interface ProbeDeps {
   readonly hub: MinerHub;
@@ -26,7 +29,8 @@ export interface ProbeDeps {
 }
 type ProbeInput = Parameters<RouterActivities['runProbes']>[0];
 
-/** Runs all probes of an epoch at once and pins the evidence.
+/** Runs all probes of an epoch at once, when its miners are connected or had time to, and pins the
+ * evidence.
  * @returns the CID of the `EpochEvidence`, and how many answers are in it.
  * @throws IPFS_UNREACHABLE — the evidence could not be pinned. */
 export async function runProbes(
@@ -35,6 +39,7 @@ export async function runProbes(
   signal: AbortSignal,
 ): Promise<{ readonly evidenceCid: string; readonly answered: number }> {
   const { epoch, miners, probes } = input;
+  await untilConnected(input, deps.hub, signal);
   const channel = await openChannel({ sessionId: String(epoch), channelKey: null });
   const rounds = await Promise.all(
     probes.map((probe) => runProbe(probe, input, channel, deps, signal)),
@@ -47,6 +52,27 @@ export async function runProbes(
     deadline,
   );
   return { evidenceCid, answered: answers.length };
+}
+
+/** @returns when all are connected, or were given up. */
+async function untilConnected(
+  { miners, deadlineMs }: ProbeInput,
+  hub: MinerHub,
+  signal: AbortSignal,
+): Promise<void> {
+  const areThere = () => miners.every((miner) => hub.find(miner) !== undefined);
+  if (areThere()) return;
+  const patience = AbortSignal.timeout(Math.min(CONNECT_MS, deadlineMs));
+  const deadline = AbortSignal.any([signal, patience]);
+  await new Promise<void>((resolve) => {
+    const settle = () => {
+      stopListening();
+      resolve();
+    };
+    const stopListening = hub.onConnected(() => areThere() && settle());
+    deadline.addEventListener('abort', settle, { once: true });
+  });
+  signal.throwIfAborted();
 }
 
 async function runProbe(

@@ -54,13 +54,12 @@ interface World {
   readonly fakes: FakeActivities;
 }
 
-/** Chain, committee and router, as far as epochs see them. Every miner is connected at once.
+/** Chain, committee and router, as far as epochs see them.
  * @param refuses - what the committee does not sign. */
 function world(
   options: {
     readonly refuses?: (request: AttestationRequest) => boolean;
     readonly score?: (scores: readonly NodeHealth[]) => readonly NodeHealth[];
-    readonly connected?: () => readonly Address[];
   } = {},
 ): World {
   const statuses = new Map<Address, NodeStatus>([
@@ -98,7 +97,6 @@ function world(
       },
     },
     routers: {
-      listConnectedMiners: async () => options.connected?.() ?? [...statuses.keys()],
       runProbes: async (asked: (typeof probed)[number] & { epoch: number }) => {
         probed.push(asked);
         return { evidenceCid: `evidence-${asked.epoch}`, answered: asked.miners.length - 1 };
@@ -182,17 +180,4 @@ test('healthEpoch: reports and releases although the committee refuses to jail',
   assert.deepEqual({ jailed, released, epoch }, { jailed: [], released: [RECOVERED], epoch: 1 });
   assert.equal(state.reports.length, 1);
   assert.equal(state.statuses.get(DISHONEST), 'Active');
-});
-
-test('healthEpoch: gives miners a while to connect, then asks without those that did not', async () => {
-  let looks = 0;
-  const state = world({
-    connected: () => {
-      looks++;
-      return [HONEST, DISHONEST, RECOVERED];
-    },
-  });
-  await runEpoch(state);
-  assert.ok(looks > 30 && looks < 60, `${looks} looks`);
-  assert.equal(state.reports.length, 1);
 });

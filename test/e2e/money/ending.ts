@@ -14,7 +14,7 @@ import { EXIT_SECONDS, type Driver } from './driver.js';
 import type { Tally } from './tally.js';
 
 const POLL_MS = 500;
-const CALL_MS = 30_000;
+const CALL_MS = 60_000;
 const SETTLING_MS = 15_000;
 
 /** Closes every session, also those whose opening was cut off for the client and went on for the
@@ -103,11 +103,12 @@ export async function checkRecords(
   let recorded = 0;
   const seen = new Set<string>();
   for (const session of driver.sessions) {
-    const records = await recordsOf(session);
-    if (records === null) {
-      tally.find(`session ${session.id}: no records`);
+    const found = await recordsOf(session);
+    if ('error' in found) {
+      tally.find(`session ${session.id}: no records, ${String(found.error)}`);
       continue;
     }
+    const { records } = found;
     recorded += records.length;
     for (const { taskId } of records) {
       if (seen.has(taskId)) tally.find(`task ${taskId} is recorded twice`);
@@ -165,12 +166,14 @@ function checkPayments(
   }
 }
 
-async function recordsOf(session: OpenedSession): Promise<readonly TaskRecord[] | null> {
-  let records: readonly TaskRecord[] | null = null;
-  await tryUntil(Date.now() + CALL_MS, async () => {
+async function recordsOf(
+  session: OpenedSession,
+): Promise<{ readonly records: readonly TaskRecord[] } | { readonly error: unknown }> {
+  let records: readonly TaskRecord[] = [];
+  const error = await tryUntil(Date.now() + CALL_MS, async () => {
     records = await handleAt(session, 0).tasks();
   });
-  return records;
+  return error === null ? { records } : { error };
 }
 
 /** @returns the error that asking again did not mend; `null` for success. */

@@ -93,10 +93,8 @@ test('an open task whose request never came to rest ends without a charge', asyn
   );
 });
 
-test('probes are put to every named miner at once, and the evidence can be recomputed', async (t) => {
-  const cheat = { tamper: (c: object) => ({ ...c, salt: `0x${'22'.repeat(32)}` }) };
-  const world = await startWorld([{}, {}, cheat as never, {}], { absent: 1 });
-  t.after(() => world.close());
+/** Puts two probes to all miners of a world. */
+async function runProbes(world: World): Promise<{ evidenceCid: string; answered: number }> {
   const probe = (n: string): Probe => ({
     id: `0x${n.repeat(64)}`,
     kind: 'poi',
@@ -109,17 +107,21 @@ test('probes are put to every named miner at once, and the evidence can be recom
     },
     seed: 7,
   });
-  const env = new MockActivityEnvironment();
   const input = {
     epoch: 12,
     miners: world.miners.map(({ address }) => address),
     probes: [probe('a'), probe('b')],
     deadlineMs: 5_000,
   };
-  const answered = (await env.run(world.router.activities.runProbes as never, input)) as {
-    evidenceCid: string;
-    answered: number;
-  };
+  const env = new MockActivityEnvironment();
+  return (await env.run(world.router.activities.runProbes as never, input)) as never;
+}
+
+test('probes are put to every named miner at once, and the evidence can be recomputed', async (t) => {
+  const cheat = { tamper: (c: object) => ({ ...c, salt: `0x${'22'.repeat(32)}` }) };
+  const world = await startWorld([{}, {}, cheat as never, {}], { absent: 1 });
+  t.after(() => world.close());
+  const answered = await runProbes(world);
   // Cut after its first lie: four answers of two honest miners remain.
   assert.equal(answered.answered, 4);
   const evidence = await getJson(world.blocks, answered.evidenceCid, (v) => v as EpochEvidence);
@@ -130,8 +132,12 @@ test('probes are put to every named miner at once, and the evidence can be recom
     assert.equal(commitment.taskId, probeId);
     assert.equal(text, `You said: probe ${probeId[2]}`);
   }
-  assert.deepEqual(await world.router.activities.listConnectedMiners(), [
-    world.miner(0).address,
-    world.miner(1).address,
-  ]);
+});
+
+test('a miner that comes back while probes wait for it is asked with the others', async (t) => {
+  const world = await startWorld([{}, {}], { absent: 1 });
+  t.after(() => world.close());
+  const probing = runProbes(world);
+  await world.miner(1).connect(world.router.url);
+  assert.equal((await probing).answered, 4);
 });
