@@ -189,7 +189,10 @@ async function accept(
   const { sessionId, keyring } = host.lease;
   const { identity } = host.keys;
   const taskId = await taskIdOf(sessionId, idempotencyKey);
-  const bytes = encodeJson(request);
+  // Models fill a schema in the order in which its author wrote it down, so that is kept; whether two
+  // requests are the same does not hang on it.
+  const bytes = Buffer.from(JSON.stringify(request));
+  const asked = grounded?.asked ?? encodeJson(request);
   const sealer = await channel.sealer(taskId, 'client');
   return host.accept({
     taskId,
@@ -198,14 +201,13 @@ async function accept(
     features: featuresOf(request),
     frame: await sealer.seal(bytes, true),
     ...('kind' in request ? {} : { conversation: conversationOf(request.messages) }),
-    fingerprint: createHash('sha256')
-      .update(grounded?.asked ?? bytes)
-      .digest('hex'),
+    fingerprint: createHash('sha256').update(asked).digest('hex'),
     atRest: async () => (keyring === null ? bytes : deps.crypto.seal(bytes, [keyring.recipient])),
     isSame: async (block) => {
       const plain = identity === null ? block : await openAtRest(block, identity);
       if (grounded !== undefined) return isSameGrounded(grounded, plain);
-      return Buffer.compare(plain, bytes) === 0;
+      const recorded: unknown = JSON.parse(new TextDecoder().decode(plain));
+      return Buffer.compare(encodeJson(recorded), asked) === 0;
     },
   });
 }

@@ -2,11 +2,23 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import { APICallError, generateText, streamText } from 'ai';
+import {
+  APICallError,
+  generateObject,
+  generateText,
+  NoObjectGeneratedError,
+  stepCountIs,
+  streamObject,
+  streamText,
+  tool,
+} from 'ai';
+import { z } from 'zod';
+import type { CalledTool, ChatRequest } from '../../domain/task.js';
+import type { Script } from '../nodes/router/scripted-miner.js';
 import { API_KEY, startWorld } from '../nodes/router/support.js';
 
-async function start(t: TestContext) {
-  const world = await startWorld([{}]);
+async function start(t: TestContext, script: Script = {}) {
+  const world = await startWorld([script]);
   t.after(() => world.close());
   const baseURL = `${world.router.url}/v1`;
   return createOpenAICompatible({
@@ -14,6 +26,7 @@ async function start(t: TestContext) {
     baseURL,
     apiKey: API_KEY,
     includeUsage: true,
+    supportsStructuredOutputs: true,
   });
 }
 
@@ -50,4 +63,95 @@ test('an error has the router’s code and message', async (t) => {
     assert.match(error.responseBody ?? '', /MODEL_UNKNOWN/);
     return true;
   });
+});
+
+const recipe = z.object({
+  name: z.string(),
+  steps: z.array(z.string()),
+  minutes: z.number().int(),
+});
+const soup = { name: 'soup', steps: ['boil', 'eat'], minutes: 20 };
+
+test('generateObject and streamObject get an object of their schema, which the miner was told', async (t) => {
+  const seen: ChatRequest[] = [];
+  const answer = (request: ChatRequest) => (seen.push(request), JSON.stringify(soup, null, 1));
+  const provider = await start(t, { answer });
+  const ask = { model: provider('tiny'), schema: recipe, schemaName: 'recipe', prompt: 'a soup' };
+  const { object, finishReason } = await generateObject(ask);
+  assert.deepEqual([object, finishReason], [soup, 'stop']);
+  const format = seen[0]?.responseFormat;
+  assert.equal(format?.type === 'json-schema' && format.name, 'recipe');
+  const wanted =
+    format?.type === 'json-schema' ? Object.keys(format.schema['properties'] ?? {}) : [];
+  assert.deepEqual(wanted, ['name', 'steps', 'minutes']);
+
+  const stream = streamObject(ask);
+  const partial: unknown[] = [];
+  for await (const part of stream.partialObjectStream) partial.push(part);
+  assert.deepEqual(await stream.object, soup);
+  assert.ok(partial.length > 1);
+});
+
+test('generateObject says so when the answer is of another schema', async (t) => {
+  const provider = await start(t, { answer: () => '{"name":7}' });
+  const ask = { model: provider('tiny'), schema: recipe, prompt: 'a soup', maxRetries: 0 };
+  await assert.rejects(generateObject(ask), (error) => NoObjectGeneratedError.isInstance(error));
+});
+
+/** Calls two tools at once, and answers from what they gave back. */
+const callsAndTells: Script = {
+  answer: ({ messages }) => {
+    const results = messages.filter(({ role }) => role === 'tool').map((m) => m.content);
+    return results.length === 0 ? '' : `It is ${results.join(' and ')}.`;
+  },
+  toolCalls: ({ messages }): CalledTool[] =>
+    messages.some(({ role }) => role === 'tool')
+      ? []
+      : ['Oslo', 'Rome'].map((city) => ({ name: 'weather', arguments: JSON.stringify({ city }) })),
+};
+
+function weatherTool(asked: string[]) {
+  return tool({
+    description: 'Tells the weather of a city.',
+    inputSchema: z.object({ city: z.string() }),
+    execute: async ({ city }) => {
+      asked.push(city);
+      return `rain in ${city}`;
+    },
+  });
+}
+
+test('generateText calls its tools and goes on with what they gave back', async (t) => {
+  const provider = await start(t, callsAndTells);
+  const asked: string[] = [];
+  const answer = await generateText({
+    model: provider('tiny'),
+    tools: { weather: weatherTool(asked) },
+    stopWhen: stepCountIs(3),
+    prompt: 'weather?',
+  });
+  assert.deepEqual(asked, ['Oslo', 'Rome']);
+  assert.deepEqual(
+    answer.steps.map(({ finishReason }) => finishReason),
+    ['tool-calls', 'stop'],
+  );
+  assert.match(answer.text, /rain in Oslo.* and .*rain in Rome/);
+});
+
+test('streamText calls its tools as their arguments have come, and goes on', async (t) => {
+  const provider = await start(t, callsAndTells);
+  const asked: string[] = [];
+  const answer = streamText({
+    model: provider('tiny'),
+    tools: { weather: weatherTool(asked) },
+    toolChoice: 'required',
+    stopWhen: stepCountIs(2),
+    prompt: 'weather?',
+  });
+  const types: string[] = [];
+  for await (const part of answer.fullStream) types.push(part.type);
+  assert.deepEqual(asked, ['Oslo', 'Rome']);
+  const count = (type: string) => types.filter((each) => each === type).length;
+  assert.deepEqual([count('tool-call'), count('tool-result'), count('error')], [2, 2, 0]);
+  assert.match(await answer.text, /rain in Oslo.* and .*rain in Rome/);
 });

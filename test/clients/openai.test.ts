@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import OpenAI, { APIError } from 'openai';
+import { zodFunction, zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
+import { z } from 'zod';
 import { API_KEY, startWorld, type World } from '../nodes/router/support.js';
 import type { ChatRequest } from '../../domain/task.js';
 import type { Script } from '../nodes/router/scripted-miner.js';
@@ -205,8 +207,13 @@ test('tools, whole and streamed: the call reaches the caller, and its result goe
   ]);
 });
 
-test('responses with tools, streamed by the helper and whole: the same call', async (t) => {
-  const { client } = await start(t, calling);
+test('responses with tools, streamed by the helper and whole: the same call, and its result goes back', async (t) => {
+  const seen: ChatRequest[] = [];
+  const hasResult = ({ messages }: ChatRequest) => messages.some(({ role }) => role === 'tool');
+  const { client } = await start(t, {
+    answer: (request) => (seen.push(request), hasResult(request) ? 'It rains.' : ''),
+    toolCalls: (request) => (hasResult(request) ? [] : (calling.toolCalls?.(request) ?? [])),
+  });
   const tools = [{ type: 'function' as const, strict: true, ...weather.function }];
   const ask = { model: 'tiny', input: 'one two three', tools };
   const whole = await client.responses.create(ask);
@@ -221,24 +228,82 @@ test('responses with tools, streamed by the helper and whole: the same call', as
     assert.equal(call.arguments, '{"city":"Oslo 🌧"}');
   }
   assert.equal(pieces, '{"city":"Oslo 🌧"}');
+
+  const call = whole.output.find((item) => item.type === 'function_call');
+  assert.ok(call?.type === 'function_call');
+  const input: OpenAI.Responses.ResponseInput = [
+    { role: 'user', content: 'one two three' },
+    call,
+    { type: 'function_call_output', call_id: call.call_id, output: 'rain' },
+  ];
+  for (const answered of [
+    await client.responses.create({ ...ask, input }),
+    await client.responses.stream({ ...ask, input }).finalResponse(),
+  ]) {
+    assert.equal(answered.output_text, 'It rains.');
+    assert.deepEqual(
+      seen.at(-1)?.messages.map(({ role, content }) => [role, content]),
+      [
+        ['user', 'one two three'],
+        ['assistant', ''],
+        ['tool', 'rain'],
+      ],
+    );
+  }
 });
 
-test('a JSON schema reaches the miner, and the answer is parsed by the helper', async (t) => {
+test('a JSON schema reaches the miner, and the answer is parsed by the helpers, whole and streamed', async (t) => {
   const seen: ChatRequest[] = [];
-  const answer = (request: ChatRequest) => (seen.push(request), '{"answer":42}');
+  const answer = (request: ChatRequest) => (seen.push(request), '{ "why": null, "answer": 42 }');
   const { client } = await start(t, { answer });
-  const schema = { type: 'object', properties: { answer: { type: 'integer' } } };
-  const parsed = await client.chat.completions.parse({
+  const reply = z.object({ why: z.string().nullable(), answer: z.number() });
+  const ask = {
     model: 'tiny',
     messages: [...messages],
-    response_format: {
-      type: 'json_schema',
-      json_schema: { name: 'reply', schema, strict: true },
-    },
-  });
-  assert.deepEqual(parsed.choices[0]?.message.parsed, { answer: 42 });
+    response_format: zodResponseFormat(reply, 'reply'),
+  };
+  const parsed = await client.chat.completions.parse(ask);
+  const streamed = await client.chat.completions.stream(ask).finalChatCompletion();
+  for (const { choices } of [parsed, streamed]) {
+    assert.deepEqual(choices[0]?.message.parsed, { why: null, answer: 42 });
+  }
+  const format = zodTextFormat(reply, 'reply');
+  const asked = { model: 'tiny', input: 'one two three', text: { format } };
+  const responded = await client.responses.parse(asked);
+  const followed = await client.responses.stream(asked).finalResponse();
+  for (const { output_parsed } of [responded, followed]) {
+    assert.deepEqual(output_parsed, { why: null, answer: 42 });
+  }
+  assert.equal(seen.length, 4);
+  const { schema } = ask.response_format.json_schema;
   const expected = { type: 'json-schema', name: 'reply', schema, strict: true };
-  assert.deepEqual(seen[0]?.responseFormat, expected);
+  for (const { responseFormat } of seen) {
+    // As text: models fill a schema in its author's order.
+    assert.equal(JSON.stringify(responseFormat), JSON.stringify(expected));
+  }
+});
+
+test('a schema of zod is sent and parsed back by the helpers, and so are the arguments of a tool', async (t) => {
+  const { client } = await start(t, {
+    answer: (request) => (request.tools === undefined ? '{"city":"Oslo","degrees":3}' : ''),
+    toolCalls: (request) =>
+      request.tools === undefined ? [] : (calling.toolCalls?.(request) ?? []),
+  });
+  const ask = { model: 'tiny', messages: [...messages] };
+  const report = z.object({ city: z.string(), degrees: z.number().int() });
+  const answered = await client.chat.completions.parse({
+    ...ask,
+    response_format: zodResponseFormat(report, 'report'),
+  });
+  const said = answered.choices[0]?.message.parsed;
+  assert.deepEqual(said, { city: 'Oslo', degrees: 3 });
+  const parameters = z.object({ city: z.string() });
+  const called = await client.chat.completions.parse({
+    ...ask,
+    tools: [zodFunction({ name: 'weather', parameters })],
+  });
+  const [call] = called.choices[0]?.message.tool_calls ?? [];
+  assert.deepEqual(call?.function.parsed_arguments, { city: 'Oslo 🌧' });
 });
 
 test('what no reserved miner supports is refused, and text goes on', async (t) => {
