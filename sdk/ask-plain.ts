@@ -88,7 +88,11 @@ async function readWhole(ask: PlainAsk): Promise<string> {
   return choice.message.content;
 }
 
-async function readResultCids({ http, signal }: PlainAsk, evidenceCid: string): Promise<string[]> {
+/** CIDs of what every miner committed to, by the task's evidence. */
+export async function readResultCids(
+  { http, signal }: Pick<PlainAsk, 'http' | 'signal'>,
+  evidenceCid: string,
+): Promise<string[]> {
   const evidence = readJson(await readPayload(http, evidenceCid, signal)) as TaskEvidence;
   return evidence.commitments.map(({ resultCid }) => resultCid);
 }

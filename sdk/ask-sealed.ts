@@ -8,8 +8,13 @@ import type { Channel, FrameOpener } from '../adapters/seal/channel.js';
 import { recipientOf } from '../adapters/seal/identity.js';
 import { taskIdOf } from '../adapters/seal/task-id.js';
 import { AnswerParts } from '../domain/answer-parts.js';
-import { maxPromptTokensOf, parseChatResult, parseStreamEvent } from '../domain/chat.js';
-import { EngineError, isErrorCode } from '../domain/errors.js';
+import {
+  maxPromptTokensOf,
+  maxTokensOf,
+  parseChatResult,
+  parseStreamEvent,
+} from '../domain/chat.js';
+import { EngineError, findEngineError, isErrorCode, type ErrorCode } from '../domain/errors.js';
 import { featuresOf } from '../domain/features.js';
 import { sameAddress, type Address, type TaskId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
@@ -17,8 +22,8 @@ import { errorOfOutcome } from '../domain/outcome.js';
 import type { Frame, Keyring } from '../domain/sealing.js';
 import {
   TASK_OUTCOMES,
-  type ChatRequest,
   type ChatResult,
+  type InferenceRequest,
   type TokenUsage,
 } from '../domain/task.js';
 import type { SealedTaskRequest, TaskStreamEvent } from '../domain/wire.js';
@@ -30,12 +35,18 @@ import { withRetries } from './retry.js';
 type Ended = Extract<TaskStreamEvent, { type: 'ended' }>;
 
 const NO_USAGE: TokenUsage = { promptTokens: 0, completionTokens: 0 };
+/** What can be wrong with one miner's result. */
+const RESULT_FAULTS: ReadonlySet<ErrorCode> = new Set([
+  'REQUEST_INVALID',
+  'SEAL_BROKEN',
+  'SEAL_NOT_RECIPIENT',
+]);
 
 export interface SealedAsk {
   readonly http: RouterHttp;
   readonly keyring: Keyring;
   readonly channel: Channel;
-  readonly request: ChatRequest;
+  readonly request: InferenceRequest;
   readonly idempotencyKey: string;
   readonly signal: AbortSignal | undefined;
 }
@@ -97,7 +108,7 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
     end: Ended,
     reader: StreamReader,
     { channel }: SealedAsk,
-    { model }: ChatRequest,
+    request: InferenceRequest,
   ): Promise<Answer> {
     const outcome = TASK_OUTCOMES.find((known) => known === end.outcome) ?? 'failed';
     if (outcome !== 'completed' && outcome !== 'no-quorum') {
@@ -109,13 +120,29 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
     if (outcome !== 'completed' || agreed === null) {
       return { ...facts, text: reader.text, verdictAgreed: false, usage: NO_USAGE };
     }
-    const result =
-      end.resultCid === null ? reader.result(agreed, model) : await fetchResult(end.resultCid);
+    const result = await (end.resultCid !== null
+      ? fetchResult(end.resultCid)
+      : 'kind' in request
+        ? findResult(end)
+        : reader.result(agreed, request.model));
     if (end.resultHash !== undefined && (await channel.resultHash(result)) !== end.resultHash) {
       throw new EngineError('SEAL_BROKEN', { reason: 'not the agreed result', taskId });
     }
     given.extend(result.text);
     return { ...facts, text: result.text, verdictAgreed: true, usage: result.usage };
+  }
+
+  /** Vectors are not streamed: those that were agreed on are among the results at rest. */
+  async function findResult({ resultCids, resultHash }: Ended): Promise<ChatResult> {
+    for (const cid of resultCids) {
+      const result = await fetchResult(cid).catch((error: unknown) => {
+        const code = findEngineError(error)?.code;
+        if (code === undefined || !RESULT_FAULTS.has(code)) throw error;
+        return null;
+      });
+      if (result !== null && (await ask.channel.resultHash(result)) === resultHash) return result;
+    }
+    throw new EngineError('SEAL_BROKEN', { reason: 'not the agreed result', taskId });
   }
 
   async function fetchResult(cid: string): Promise<ChatResult> {
@@ -128,7 +155,7 @@ async function seal(
   { channel, keyring, request, idempotencyKey }: SealedAsk,
   taskId: TaskId,
 ): Promise<SealedTaskRequest> {
-  refuseTools(request);
+  if (!('kind' in request)) refuseTools(request);
   const features = featuresOf(request);
   const bytes = toUtf8(JSON.stringify(request));
   const sealer = await channel.sealer(taskId, 'client');
@@ -137,7 +164,7 @@ async function seal(
     idempotencyKey,
     model: request.model,
     maxPromptTokens: maxPromptTokensOf(request),
-    maxTokens: request.maxTokens,
+    maxTokens: maxTokensOf(request),
     ...(features.length > 0 ? { features } : {}),
     request: await sealer.seal(bytes, true),
     sealedRequest: toBase64(atRest),

@@ -7,6 +7,7 @@ export {
 } from './client.js';
 export { SessionHandle, type AskOptions, type ExportedSession } from './session.js';
 export type { Answer, AnswerStream } from './answer.js';
+export type { EmbedOptions, Embeddings } from './embed.js';
 export { askWithPassages, SourceClient, type CitedStream, type OwnPassage } from './sources.js';
 export type { RouterSocket, SocketOptions } from './socket.js';
 export type { SocketConstructor, SocketLike } from './socket-connection.js';

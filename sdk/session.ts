@@ -22,6 +22,7 @@ import type { ChatRequest } from '../domain/task.js';
 import { streamAnswer, type Answer, type AnswerStream } from './answer.js';
 import { askPlain } from './ask-plain.js';
 import { askSealed } from './ask-sealed.js';
+import { embed, type EmbedOptions, type Embeddings } from './embed.js';
 import {
   changePolicy,
   deposit,
@@ -239,6 +240,23 @@ export class SessionHandle {
       }
       return askSealed({ ...common, keyring, channel: await this.#channel }, emit);
     });
+  }
+
+  /** Has the session's miners give vectors of texts; the session's model is one that embeds.
+   * @throws PROMPT_INVALID — before anything is sent.
+   * @throws MODEL_UNFIT — the session's model chats.
+   * @throws NO_QUORUM — the miners do not agree; nothing is charged. */
+  async embed(input: string | readonly string[], options: EmbedOptions = {}): Promise<Embeddings> {
+    const { http, keyring, view } = this.#parts;
+    const channel = await this.#channel;
+    const ask = {
+      http,
+      sessionId: this.id,
+      model: view.policy.model,
+      input: typeof input === 'string' ? [input] : input,
+      sealed: keyring === null || channel === null ? null : { keyring, channel },
+    };
+    return embed(ask, options);
   }
 
   /** Starts an export to a sink of the session's policy; one that runs goes on instead.

@@ -4,6 +4,7 @@ import { Wallet } from 'ethers';
 import { WebSocket } from 'ws';
 import { precommitmentOf } from '../../../adapters/chain/precommitment.js';
 import { signMessage } from '../../../adapters/chain/sign.js';
+import { namedVector } from '../../../adapters/embedding/scripted.js';
 import { encodeJson } from '../../../adapters/ipfs/canonical.js';
 import { cidOf, digestOf } from '../../../adapters/ipfs/cid.js';
 import { openAtRest, sealAtRest } from '../../../adapters/seal/at-rest.js';
@@ -11,9 +12,16 @@ import { openChannel, type Channel } from '../../../adapters/seal/channel.js';
 import { createIdentity, recipientOf } from '../../../adapters/seal/identity.js';
 import { openKeyring } from '../../../adapters/seal/keyring.js';
 import type { SigningDomain } from '../../../domain/attestation.js';
+import { textOfVectors } from '../../../domain/embedding.js';
 import type { Address, Hex, SessionId, TaskId } from '../../../domain/ids.js';
 import { MODEL_FEATURES, type ModelFeature } from '../../../domain/features.js';
-import type { CalledTool, ChatRequest, Commitment } from '../../../domain/task.js';
+import type {
+  CalledTool,
+  ChatRequest,
+  Commitment,
+  EmbeddingRequest,
+  InferenceRequest,
+} from '../../../domain/task.js';
 import { MINER_PATH, type AssignedTask, type RouterMessage } from '../../../domain/wire.js';
 
 export interface Script {
@@ -21,6 +29,8 @@ export interface Script {
   readonly answer?: (request: ChatRequest) => string;
   /** Calls of tools behind the answer's text. */
   readonly toolCalls?: (request: ChatRequest) => readonly CalledTool[];
+  /** Its vectors of texts. @defaultValue one of each text's own */
+  readonly vectors?: (request: EmbeddingRequest) => readonly Float32Array[];
   /** What it says that its model can do. @defaultValue all there is */
   readonly features?: readonly ModelFeature[];
   /** Never acks a task. */
@@ -171,7 +181,7 @@ export class ScriptedMiner {
     return { channel: await openChannel({ sessionId, channelKey }), identity };
   }
 
-  async #request(task: AssignedTask, session: Session): Promise<ChatRequest> {
+  async #request(task: AssignedTask, session: Session): Promise<InferenceRequest> {
     let bytes: Uint8Array;
     if (task.request !== null) {
       bytes = await (await session.channel.opener(task.taskId, 'client')).open(task.request);
@@ -179,7 +189,7 @@ export class ScriptedMiner {
       const block = Buffer.from(task.atRest ?? '', 'base64');
       bytes = session.identity === null ? block : await openAtRest(block, session.identity);
     }
-    return JSON.parse(Buffer.from(bytes).toString()) as ChatRequest;
+    return JSON.parse(Buffer.from(bytes).toString()) as InferenceRequest;
   }
 
   async #work(task: AssignedTask): Promise<void> {
@@ -192,14 +202,12 @@ export class ScriptedMiner {
     if (session === undefined) throw new Error('no grant');
     const { channel, identity } = session;
     const request = await this.#request(task, session);
-    const answer = script.answer?.(request) ?? `You said: ${request.messages.at(-1)?.content}`;
-    const usage = script.usage ?? DEFAULT_USAGE;
-    const toolCalls = script.toolCalls?.(request) ?? [];
-    const finishReason = toolCalls.length > 0 ? 'tool-calls' : 'stop';
-    const end = { finishReason, usage } as const;
+    const { answer, toolCalls, end } = this.#answer(request);
+    const { usage } = end;
     const called = toolCalls.length > 0 ? { toolCalls } : {};
     if (task.isPrimary) {
-      const said = { text: script.streams?.(answer) ?? answer, toolCalls };
+      const text = 'kind' in request ? '' : (script.streams?.(answer) ?? answer);
+      const said = { text, toolCalls };
       await this.#stream(task, channel, said, end);
     }
 
@@ -236,6 +244,25 @@ export class ScriptedMiner {
       },
       result: Buffer.from(block).toString('base64'),
     });
+  }
+
+  #answer(request: InferenceRequest) {
+    const { script } = this;
+    if ('kind' in request) {
+      const named = () => request.input.map((text) => namedVector(text, request.dimensions));
+      const answer = textOfVectors(script.vectors?.(request) ?? named());
+      const { promptTokens } = script.usage ?? DEFAULT_USAGE;
+      const usage = { promptTokens, completionTokens: 0 };
+      return { answer, toolCalls: [], end: { finishReason: 'embedding', usage } as const };
+    }
+    const answer = script.answer?.(request) ?? `You said: ${request.messages.at(-1)?.content}`;
+    const toolCalls = script.toolCalls?.(request) ?? [];
+    const finishReason = toolCalls.length > 0 ? 'tool-calls' : 'stop';
+    return {
+      answer,
+      toolCalls,
+      end: { finishReason, usage: script.usage ?? DEFAULT_USAGE } as const,
+    };
   }
 
   async #stream(
