@@ -9,7 +9,7 @@ import type { WeiString } from './money.js';
 import type { NodeKind, NodeStatus } from './node.js';
 import type { KeyringRef } from './sealing.js';
 import type { WithdrawalRequest } from './session.js';
-import type { TaskOutcome, TaskState, TokenUsage } from './task.js';
+import type { CalledTool, ResponseFormat, TaskOutcome, TaskState, TokenUsage } from './task.js';
 import type { ValidationReason, ValidationReceipt } from './validation.js';
 import type { Verdict } from './verdict.js';
 
@@ -95,10 +95,15 @@ export interface TaskOutput {
   readonly plain?: PlainOutput;
 }
 
-/** Text of an answer, or the code of what kept the router from reading it: `SEAL_NOT_RECIPIENT` where
- * the session is sealed. */
+/** Text of an answer and its calls of tools, or the code of what kept the router from reading it:
+ * `SEAL_NOT_RECIPIENT` where the session is sealed. */
 export type PlainOutput =
-  | { readonly text: string; readonly finishReason: string }
+  | {
+      readonly text: string;
+      readonly finishReason: string;
+      /** Absent where none was called. */
+      readonly toolCalls?: readonly CalledTool[];
+    }
   | { readonly error: string };
 
 /** `GET /api/v1/miners`: a miner that is registered, connected here, or both. */
@@ -217,6 +222,8 @@ export interface DelegateRequest {
   readonly maxTokens?: number | undefined;
   readonly temperature?: number | undefined;
   readonly topP?: number | undefined;
+  /** What form the answer must have. */
+  readonly responseFormat?: ResponseFormat | undefined;
   readonly constraints?: DelegateConstraints | undefined;
 }
 
@@ -275,6 +282,7 @@ export interface ValidatedRequest {
   readonly maxTokens?: number | undefined;
   readonly temperature?: number | undefined;
   readonly topP?: number | undefined;
+  readonly responseFormat?: ResponseFormat | undefined;
 }
 
 /** Its answer. */

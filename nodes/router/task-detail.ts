@@ -141,8 +141,9 @@ async function readPlain(
   return Promise.all(
     commitments.map(async (commitment): Promise<PlainOutput> => {
       try {
-        const { text, finishReason } = await readAnswer(await opening, commitment, signal);
-        return { text, finishReason };
+        const answer = await readAnswer(await opening, commitment, signal);
+        const { text, finishReason, toolCalls } = answer;
+        return { text, finishReason, ...(toolCalls === undefined ? {} : { toolCalls }) };
       } catch (error) {
         return { error: findEngineError(error)?.code ?? 'IPFS_UNREACHABLE' };
       }

@@ -138,7 +138,17 @@ export const taskRecord: z.ZodType<TaskRecord> = component('TaskRecord', z.objec
 export const taskRecords = component('TaskRecords', z.array(taskRecord));
 
 const plainOutput = z.union([
-  z.object({ text: z.string(), finishReason: z.string() }),
+  z.object({
+    text: z.string(),
+    finishReason: z.string(),
+    toolCalls: z
+      .array(
+        z.object({ name: z.string(), arguments: z.string() }).meta({
+          description: 'JSON as the model wrote it, which may be none',
+        }),
+      )
+      .exactOptional(),
+  }),
   z.object({ error: z.string().meta({ description: 'Code of what kept the router from it' }) }),
 ]);
 const taskDetail: z.ZodType<TaskDetail> = component(

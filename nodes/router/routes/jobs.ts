@@ -26,6 +26,7 @@ import { requireModel } from '../models.js';
 import { TaskRecords } from '../records.js';
 import { persist } from '../retry.js';
 import type { ServedTask } from '../session-host.js';
+import { toolName } from '../tools.js';
 import { openContent, readEvidence, type ContentReader } from '../task-detail.js';
 import {
   postpone,
@@ -49,6 +50,17 @@ const sampling = {
   maxTokens: tokenLimit.optional(),
   temperature: z.number().min(0).max(2).optional(),
   topP: z.number().gt(0).max(1).optional(),
+  responseFormat: z
+    .discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('json-object') }),
+      z.strictObject({
+        type: z.literal('json-schema'),
+        name: toolName,
+        schema: z.record(z.string(), z.unknown()),
+        strict: z.boolean().exactOptional(),
+      }),
+    ])
+    .optional(),
 };
 const { redundancy, taskSeconds } = POLICY_LIMITS;
 const within = ({ min, max }: { readonly min: number; readonly max: number }) =>
@@ -199,8 +211,10 @@ function toRequest(
 ): ChatRequest {
   const { messages, model = policy.model, maxTokens = DEFAULT_MAX_TOKENS } = asked;
   requireModel(network, model, 'chat');
-  const { temperature, topP } = asked;
-  return toChatRequest({ model, messages, maxTokens, temperature, topP }, limits.maxPromptBytes);
+  const { temperature, topP, responseFormat } = asked;
+  const extras = responseFormat === undefined ? {} : { responseFormat };
+  const ask = { model, messages, maxTokens, temperature, topP, extras };
+  return toChatRequest(ask, limits.maxPromptBytes);
 }
 
 function messagesOf({ goal, input, instructions }: DelegateRequest): ChatMessage[] {

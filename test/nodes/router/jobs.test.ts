@@ -5,7 +5,7 @@ import { getJson } from '../../../adapters/ipfs/block-store.js';
 import type { Delegation, JudgeRequest, TaskDetail, Validation } from '../../../domain/api.js';
 import { EngineError } from '../../../domain/errors.js';
 import type { TaskId } from '../../../domain/ids.js';
-import type { ChatResult, TaskEvidence } from '../../../domain/task.js';
+import type { ChatRequest, ChatResult, TaskEvidence } from '../../../domain/task.js';
 import type { ValidationReceipt } from '../../../domain/validation.js';
 import type { MinerScore } from '../../../domain/verdict.js';
 import { openAtRest } from '../../../adapters/seal/at-rest.js';
@@ -99,6 +99,48 @@ test('a job is answered for once it is durable, long before it is done', async (
   assert.equal(world.gateway.ends.length, 1);
   const other = await post(world, 'delegate', { ...body, goal: 'Else.' }, 'job-1');
   assert.deepEqual((await refusal(other)).slice(0, 2), [409, 'IDEMPOTENCY_CONFLICT']);
+});
+
+test('a job’s answer is held to a form, and one that no miner can give is refused', async (t) => {
+  const seen: ChatRequest[] = [];
+  const answer = (request: ChatRequest) => (seen.push(request), '{"gist":"rain"}');
+  const world = await start(t, [{ answer }]);
+  const schema = { type: 'object', properties: { gist: { type: 'string' } } };
+  const responseFormat = { type: 'json-schema', name: 'gist', schema, strict: true };
+  const response = await post(world, 'delegate', { goal: 'Sum up.', responseFormat });
+  assert.equal(response.status, 202);
+  const job = (await response.json()) as Delegation;
+  await until(() => world.gateway.ends.length === 1, 'the end');
+  assert.deepEqual(seen[0]?.responseFormat, responseFormat);
+  const detail = (await (await world.ask(job.links.outputs)).json()) as TaskDetail;
+  assert.deepEqual(detail.outputs[0]?.plain, { text: '{"gist":"rain"}', finishReason: 'stop' });
+  const free = { goal: 'Sum up.', responseFormat: { type: 'json-object' } };
+  assert.equal((await post(world, 'delegate', free)).status, 202);
+
+  let deep: object = { type: 'string' };
+  for (let i = 0; i < 20; i++) deep = { items: deep };
+  const refused = async (format: object) =>
+    refusal(await post(world, 'delegate', { goal: 'Sum up.', responseFormat: format }));
+  assert.deepEqual(await refused({ ...responseFormat, schema: deep }), [
+    400,
+    'PROMPT_INVALID',
+    'responseFormat.schema',
+  ]);
+  assert.deepEqual((await refused({ type: 'xml' })).slice(0, 2), [400, 'REQUEST_INVALID']);
+  const plain = await start(t, [{ features: [] }]);
+  const unable = await refusal(await post(plain, 'delegate', free));
+  assert.deepEqual(unable.slice(0, 2), [400, 'FEATURE_UNSUPPORTED']);
+});
+
+test('outputs have the calls of tools that each miner made', async (t) => {
+  const toolCalls = [{ name: 'weather', arguments: '{"city":"Oslo"}' }];
+  const world = await start(t, [{ answer: () => '', toolCalls: () => toolCalls }]);
+  const tools = [{ type: 'function', function: { name: 'weather' } }];
+  const taskId = (await world.chat('weather?', { tools })).headers.get('x-cortensor-task');
+  const path = `/api/v1/sessions/${SESSION}/tasks/${taskId}?include=outputs`;
+  const detail = (await (await world.ask(path)).json()) as TaskDetail;
+  const plain = { text: '', finishReason: 'tool-calls', toolCalls };
+  assert.deepEqual(detail.outputs[0]?.plain, plain);
 });
 
 test('a job that is not recorded is refused as any request is', async (t) => {
