@@ -1,4 +1,5 @@
 /** Erasing a session: what there is of it, its keys, its records, and the receipt. */
+import { sessionHolder } from '../domain/content.js';
 import { findEngineError, EngineError } from '../domain/errors.js';
 import type { ErasurePlan, ErasureReceipt, SignedErasure } from '../domain/erasure.js';
 import type { Address, Cid, Hex, SessionId } from '../domain/ids.js';
@@ -17,9 +18,15 @@ export interface ErasureActivities {
   }): Promise<ErasurePlan>;
   /** Takes a session's keyrings off every node at once, without waiting for garbage collection.
    * Repeated, it finds nothing to do. */
-  destroyKeys(keyrings: readonly Cid[]): Promise<void>;
+  destroyKeys(session: {
+    readonly sessionId: SessionId;
+    readonly keyrings: readonly Cid[];
+  }): Promise<void>;
   /** Gives up a session's manifests. One that is gone is no error. */
-  releaseManifest(manifestCid: Cid): Promise<void>;
+  releaseManifest(session: {
+    readonly sessionId: SessionId;
+    readonly manifestCid: Cid;
+  }): Promise<void>;
   /** Signs a receipt and lays it on IPFS. The same receipt is the same document. */
   signErasure(receipt: ErasureReceipt): Promise<SignedErasure>;
 }
@@ -28,9 +35,9 @@ export interface ErasureActivityDeps {
   readonly session: Pick<SessionReader, 'view' | 'archive'>;
   readonly readManifest: (cid: Cid) => Promise<SessionManifest>;
   readonly readTaskList: (cid: Cid) => Promise<TaskList>;
-  readonly unpin: (cid: Cid) => Promise<void>;
+  readonly unpin: (cid: Cid, holder: string) => Promise<void>;
   /** Unpins a block and takes it off every node. */
-  readonly removeBlock: (cid: Cid) => Promise<void>;
+  readonly removeBlock: (cid: Cid, holder: string) => Promise<void>;
   /** Names of the sinks that a session was ever exported to. */
   readonly sinksOf: (sessionId: SessionId) => Promise<readonly string[]>;
   readonly putJson: (value: unknown) => Promise<Cid>;
@@ -69,19 +76,20 @@ export function createErasureActivities(deps: ErasureActivityDeps): ErasureActiv
       };
     },
 
-    async destroyKeys(keyrings) {
-      for (const cid of keyrings) await deps.removeBlock(cid);
+    async destroyKeys({ sessionId, keyrings }) {
+      for (const cid of keyrings) await deps.removeBlock(cid, sessionHolder(sessionId));
     },
 
-    async releaseManifest(manifestCid) {
+    async releaseManifest({ sessionId, manifestCid }) {
+      const holder = sessionHolder(sessionId);
       const manifest = await orGone(deps.readManifest(manifestCid));
       for (const { cid } of manifest?.tasks ?? []) {
         const list = await orGone(deps.readTaskList(cid));
-        for (const task of list?.tasks ?? []) await deps.unpin(task.cid);
-        await deps.unpin(cid);
+        for (const task of list?.tasks ?? []) await deps.unpin(task.cid, holder);
+        await deps.unpin(cid, holder);
       }
       // Last: a release that was cut short starts with it.
-      await deps.unpin(manifestCid);
+      await deps.unpin(manifestCid, holder);
     },
 
     async signErasure(receipt) {

@@ -2,7 +2,7 @@
 import { Context } from '@temporalio/activity';
 import type { BlockStore } from '../adapters/ipfs/block-store.js';
 import { parseArchivePage, type ArchivePage } from '../domain/archive.js';
-import type { RepairReport } from '../domain/content.js';
+import { sessionHolder, type RepairReport } from '../domain/content.js';
 import { findEngineError, type ErrorCode } from '../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../domain/ids.js';
 import {
@@ -32,11 +32,12 @@ export interface IpfsActivities {
   buildBatch(tasks: readonly SettledTask[]): Promise<{ readonly batchCid: Cid }>;
   /** Lays out a page of a session's archive. The same records are the same page. */
   archiveTasks(page: Omit<ArchivePage, 'version'>): Promise<Cid>;
-  /** Unpins requests, results and evidence of the records of an archive's page, from place `from` on.
-   * What is gone already stays so; run twice, it changes nothing.
+  /** Unpins requests, results and evidence of the records of an archive's page, from place `from` on;
+   * blocks that others need too stay. What is gone already stays so; run twice, it changes nothing.
    * @returns the place to go on from; `null` at the end of the page. */
   releaseTasks(input: { readonly page: Cid; readonly from: number }): Promise<number | null>;
-  unpin(cid: Cid): Promise<void>;
+  /** Gives up a block that a session needed, unless somebody else needs it too. */
+  unpin(block: { readonly sessionId: SessionId; readonly cid: Cid }): Promise<void>;
   /** Writes the manifests of the records of an archive's page, from place `from` on. The same records
    * over the same content are the same manifests.
    * @returns their list, `null` of an empty page; and the place to go on from, `null` at the end. */
@@ -70,7 +71,7 @@ export interface IpfsActivityDeps {
   /** Reads a JSON document by CID; its bytes are re-hashed, its shape is `parse`'s to check. */
   readonly readJson: <T>(cid: Cid, parse: (value: unknown) => T) => Promise<T>;
   /** Writes a document whose `cid`s are links. */
-  readonly putDocument: (value: unknown) => Promise<Cid>;
+  readonly putDocument: (value: unknown, holder: string) => Promise<Cid>;
   /** Canonical JSON bytes, so that equal values have equal CIDs. */
   readonly encodeJson: (value: unknown) => Uint8Array;
   readonly createKeyring: (
@@ -99,7 +100,8 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
         keyring,
         readers.map((reader) => reader.recipient),
       );
-      return { recipient, cid: await store.put(file) };
+      const holder = sessionHolder(sessionId);
+      return { recipient, cid: await store.put(file, { holder, isKey: true }) };
     },
 
     async buildBatch(tasks) {
@@ -117,19 +119,19 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
 
     async archiveTasks({ sessionId, previous, records }) {
       const page: ArchivePage = { version: 1, sessionId, previous, records };
-      return await store.put(encodeJson(page));
+      return await store.put(encodeJson(page), { holder: sessionHolder(sessionId) });
     },
 
     async releaseTasks({ page, from }) {
-      const { records } = await readJson(page, parseArchivePage);
+      const { sessionId, records } = await readJson(page, parseArchivePage);
       const slice = records.slice(from, from + RELEASED_AT_ONCE);
-      await Promise.all(slice.map((record) => releaseTask(deps, record)));
+      await Promise.all(slice.map((record) => releaseTask(deps, sessionId, record)));
       const next = from + slice.length;
       return next < records.length ? next : null;
     },
 
-    async unpin(cid) {
-      await store.unpin(cid);
+    async unpin({ sessionId, cid }) {
+      await store.unpin(cid, { holder: sessionHolder(sessionId) });
     },
 
     async describeTasks({ page, from }) {
@@ -143,7 +145,11 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
         tasks.push(...(await Promise.all(some.map((task) => writeTask(deps, sessionId, task)))));
       }
       const list: TaskList = { version: 1, kind: 'tasks', sessionId, tasks };
-      return { list: await linkTo(store, await putDocument(list)), tasks: slice.length, next };
+      return {
+        list: await linkTo(store, await putDocument(list, sessionHolder(sessionId))),
+        tasks: slice.length,
+        next,
+      };
     },
 
     async repairPart(input) {
@@ -164,7 +170,7 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
         keyrings: await links(keyrings),
         archive: await links(archive),
       };
-      return await putDocument(manifest);
+      return await putDocument(manifest, sessionHolder(rest.sessionId));
     },
   });
 }
@@ -191,7 +197,7 @@ async function writeTask(
     if (bytes !== null) sizes.set(cid, bytes);
   }
   const manifest = describeTask(sessionId, record, evidence, sizes);
-  return await linkTo(store, await putDocument(manifest));
+  return await linkTo(store, await putDocument(manifest, sessionHolder(sessionId)));
 }
 
 /** A link with its size, by what is really there: the block is read and hashed. */
@@ -212,12 +218,17 @@ async function unless<T>(codes: readonly ErrorCode[], read: Promise<T>): Promise
 }
 
 /** The evidence goes last: it names the results, and a release that was cut short starts with it. */
-async function releaseTask(deps: IpfsActivityDeps, task: TaskRecord): Promise<void> {
+async function releaseTask(
+  deps: IpfsActivityDeps,
+  sessionId: SessionId,
+  task: TaskRecord,
+): Promise<void> {
   const { store } = deps;
   const { requestCid, evidenceCid } = task;
+  const holder = sessionHolder(sessionId);
   const results = evidenceCid === null ? [] : await resultsIn(deps, evidenceCid);
-  for (const cid of [...results, requestCid]) await store.unpin(cid);
-  if (evidenceCid !== null) await store.unpin(evidenceCid);
+  for (const cid of [...results, requestCid]) await store.unpin(cid, { holder });
+  if (evidenceCid !== null) await store.unpin(evidenceCid, { holder });
 }
 
 /** None where the evidence is gone: then its results were released before it. */

@@ -14,8 +14,8 @@ import { openSourceIndex, type SourceIndex } from '../adapters/database/source-i
 import { readTable, readVectors } from '../adapters/database/user-table.js';
 import { EMBEDDING_DIMENSIONS, openEmbedder } from '../adapters/embedding/embedder.js';
 import { openTokenCounter } from '../adapters/embedding/token-counter.js';
-import type { BlockStore } from '../adapters/ipfs/block-store.js';
-import { addContent } from '../adapters/ipfs/content-store.js';
+import { addContent, cidOfContent } from '../adapters/ipfs/content-store.js';
+import type { HeldStore } from '../adapters/ipfs/held-store.js';
 import { readContent } from '../adapters/ipfs/read-content.js';
 import { readIdentity } from '../adapters/seal/identity-file.js';
 import { readSecret } from '../adapters/seal/secret.js';
@@ -24,6 +24,7 @@ import { extractSections } from '../adapters/source/extract.js';
 import { createSourceKeys } from '../adapters/source/keys.js';
 import { termsOf } from '../adapters/source/terms.js';
 import type { EngineConfig } from '../domain/config.js';
+import { SOURCES_HOLDER } from '../domain/content.js';
 import { EngineError } from '../domain/errors.js';
 import { SOURCE_LIMITS } from '../domain/source.js';
 import type { SourceDesk } from '../nodes/router/routes/sources.js';
@@ -50,7 +51,7 @@ export interface Sources {
 export async function openSources(deps: {
   readonly config: EngineConfig;
   readonly pool: pg.Pool;
-  readonly store: BlockStore;
+  readonly store: HeldStore;
 }): Promise<Sources> {
   const { config, pool, store } = deps;
   const engine = await readIdentity(config.temporal.codec.identity);
@@ -111,7 +112,10 @@ export async function openSources(deps: {
       catalogue,
       openIndex,
       keys,
-      store,
+      store: {
+        put: (bytes, options) => store.put(bytes, { ...options, holder: SOURCES_HOLDER }),
+        unpin: (cid, options) => store.unpin(cid, { ...options, holder: SOURCES_HOLDER }),
+      },
       readContent: async (cid, maxBytes, signal) => {
         const parts: Uint8Array[] = [];
         for await (const part of readContent(store, cid, { maxBytes, signal })) parts.push(part);
@@ -143,9 +147,10 @@ export async function openSources(deps: {
       allowDatabase,
       addContent: async (bytes, signal) => {
         const maxBytes = bytes.length;
+        await store.hold(await cidOfContent(one(bytes), { maxBytes }), SOURCES_HOLDER);
         return (await addContent(config.ipfs, one(bytes), { maxBytes, signal })).cid;
       },
-      unpin: (cid) => store.unpin(cid),
+      unpin: (cid) => store.unpin(cid, { holder: SOURCES_HOLDER }),
     }),
     async close() {
       const opened = await Promise.allSettled(pools.values());

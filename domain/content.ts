@@ -1,10 +1,26 @@
 /** Content that is larger than one block, and how what is stored is looked after. */
-import type { Cid } from './ids.js';
+import type { Cid, SessionId } from './ids.js';
+import type { SealingLevel } from './sealing.js';
 
 /** Bytes by their address. */
 export interface ContentRef {
   readonly cid: Cid;
   readonly bytes: number;
+}
+
+/** For whom the engine pins what is nobody's alone, and stays. */
+export const ENGINE_HOLDER = 'engine';
+/** For whom it pins documents and chunks of users' sources. */
+export const SOURCES_HOLDER = 'sources';
+
+/** For whom a session's keys and records are pinned. */
+export function sessionHolder(sessionId: SessionId): string {
+  return `session:${sessionId}`;
+}
+
+/** For whom the content of a session is pinned. Open sessions share theirs, and it stays. */
+export function holderOf(sessionId: SessionId, level: SealingLevel): string {
+  return level === 'open' ? ENGINE_HOLDER : sessionHolder(sessionId);
 }
 
 /** What a repair has found on the IPFS nodes of a deployment, and done about it. */

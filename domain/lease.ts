@@ -109,6 +109,7 @@ export interface RouterActivities {
   /** Lets other miners read a session at level `link`: its keyring, wrapped for these readers.
    * @returns where it lies; the keys are the same, so what is at rest stays readable. */
   rewrapKeyring(input: {
+    readonly sessionId: SessionId;
     readonly keyring: KeyringRef;
     readonly readers: readonly Reader[];
   }): Promise<KeyringRef>;

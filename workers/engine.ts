@@ -136,7 +136,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
           store,
           readJson,
           encodeJson,
-          putDocument: (value) => putDocument(store, value),
+          putDocument: (value, holder) => putDocument(store, value, { holder }),
           repair: (input, call) => repairNodes(nodes, { ...input, ...call }),
           createKeyring,
           wrapKeyring,
@@ -194,8 +194,8 @@ function erasuresOf(deps: EngineWorkerDeps): ErasureActivities {
     session: readerOf(client),
     readManifest: (cid) => getDocument(store, cid, (value) => parseManifest('session', value)),
     readTaskList: (cid) => getDocument(store, cid, (value) => parseManifest('tasks', value)),
-    unpin: (cid) => store.unpin(cid),
-    removeBlock: (cid) => store.remove(cid),
+    unpin: (cid, holder) => store.unpin(cid, { holder }),
+    removeBlock: (cid, holder) => store.remove(cid, { holder }),
     async sinksOf(sessionId) {
       const sinks = await Promise.all([
         deps.exportedTo(sessionId),

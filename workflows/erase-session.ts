@@ -59,7 +59,7 @@ export async function eraseSession(input: EraseSessionInput): Promise<SignedEras
   }
 
   const { keyrings, pages, manifestCid, sinks, owner, level, tasks } = await planned();
-  await untilDone(() => erasure.destroyKeys(keyrings));
+  await untilDone(() => erasure.destroyKeys({ sessionId, keyrings }));
 
   stage = 'Content';
   for (const page of pages) {
@@ -76,8 +76,9 @@ export async function eraseSession(input: EraseSessionInput): Promise<SignedEras
   }
 
   stage = 'Records';
-  if (manifestCid !== null) await untilDone(() => erasure.releaseManifest(manifestCid));
-  for (const page of pages) await untilDone(() => ipfs.unpin(page));
+  if (manifestCid !== null)
+    await untilDone(() => erasure.releaseManifest({ sessionId, manifestCid }));
+  for (const page of pages) await untilDone(() => ipfs.unpin({ sessionId, cid: page }));
 
   stage = 'Receipt';
   const receipt = {

@@ -5,11 +5,12 @@
  */
 import { sleep } from '@temporalio/workflow';
 import type { RetryPolicies } from '../domain/config.js';
-import type { Cid } from '../domain/ids.js';
+import type { Cid, SessionId } from '../domain/ids.js';
 import { ipfsActivities } from './activities.js';
 import { untilKnown } from './failure.js';
 
 export interface ReleaseContentInput {
+  readonly sessionId: SessionId;
   /** The whole archive of the session. */
   readonly pages: readonly Cid[];
   /** Every keyring that it has had: each opens all that is sealed. */
@@ -20,7 +21,7 @@ export interface ReleaseContentInput {
 }
 
 export async function releaseContent(input: ReleaseContentInput): Promise<void> {
-  const { pages, keyrings, retentionSeconds, retries } = input;
+  const { sessionId, pages, keyrings, retentionSeconds, retries } = input;
   const ipfs = ipfsActivities(retries);
   await sleep(retentionSeconds * 1_000);
   for (const page of pages) {
@@ -35,6 +36,6 @@ export async function releaseContent(input: ReleaseContentInput): Promise<void> 
     }
   }
   for (const keyring of keyrings) {
-    await untilKnown('releasing a keyring', () => ipfs.unpin(keyring));
+    await untilKnown('releasing a keyring', () => ipfs.unpin({ sessionId, cid: keyring }));
   }
 }

@@ -80,6 +80,7 @@ export async function startRelease(session: SessionContext): Promise<void> {
     workflowId: workflowIds.releaseContent(input.chainId, sessionId),
     args: [
       {
+        sessionId,
         pages: session.archive,
         keyrings: keyringsOf(session),
         retentionSeconds: policy.retentionSeconds,

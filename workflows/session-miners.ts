@@ -77,7 +77,11 @@ export async function renewReservation(session: SessionContext): Promise<boolean
       const readers = linkReaders(session, chosen);
       const { rewrapKeyring } = minerActivities(input.retries);
       const former = session.keyring;
-      session.keyring = await rewrapKeyring({ keyring: former, readers });
+      session.keyring = await rewrapKeyring({
+        sessionId: session.sessionId,
+        keyring: former,
+        readers,
+      });
       session.formerKeyrings = [...session.formerKeyrings, former.cid];
     }
     session.miners = chosen;

@@ -16,9 +16,17 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface PutOptions extends CallOptions {
+/** For whom a block is pinned, where the store counts that (held-store.ts). */
+export interface HolderOptions extends CallOptions {
+  /** A session's id, or a part of the engine; the engine itself where not given. */
+  readonly holder?: string;
+}
+
+export interface PutOptions extends HolderOptions {
   /** What the block holds; bytes where not given. */
   readonly codec?: Codec;
+  /** A keyring, which nobody but its holder may need. */
+  readonly isKey?: boolean;
 }
 
 export interface BlockStore {
@@ -37,10 +45,10 @@ export interface BlockStore {
   get(cid: Cid, options?: CallOptions & { readonly maxBytes?: number }): Promise<Uint8Array>;
   /** Gives a block up to garbage collection; one that is not pinned is left as it is.
    * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
-  unpin(cid: Cid, options?: CallOptions): Promise<void>;
+  unpin(cid: Cid, options?: HolderOptions): Promise<void>;
   /** Unpins a block and takes it off every node at once; one that is not there is no error.
    * @throws IPFS_UNREACHABLE — no answer in time, or one that is no success. */
-  remove(cid: Cid, options?: CallOptions): Promise<void>;
+  remove(cid: Cid, options?: HolderOptions): Promise<void>;
 }
 
 /** Where blocks are: one Kubo, or several that hold the same. */
@@ -65,7 +73,7 @@ export function openBlockStore(config: BlockStoreConfig): BlockStore {
 
 /** Writes a document as canonical JSON.
  * @throws as `BlockStore.put`. */
-export function putJson(store: BlockStore, value: unknown, options?: CallOptions): Promise<Cid> {
+export function putJson(store: BlockStore, value: unknown, options?: PutOptions): Promise<Cid> {
   return store.put(encodeJson(value), options);
 }
 

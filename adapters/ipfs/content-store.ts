@@ -67,6 +67,17 @@ export async function addContent(
   }
 }
 
+/** The CID that content has wherever it is added.
+ * @throws CONTENT_TOO_LARGE — more than `maxBytes`. What the source throws is thrown as it is. */
+export async function cidOfContent(
+  source: AsyncIterable<Uint8Array>,
+  { maxBytes }: { readonly maxBytes: number },
+): Promise<Cid> {
+  const tree = new FileTree();
+  for await (const leaf of leavesOf(source, maxBytes)) tree.addLeaf(leaf);
+  return tree.finish().cid;
+}
+
 /** Content of any size in the store of a deployment. */
 export interface ContentStore {
   /** Streams content in; every node that must hold it has it pinned then.

@@ -12,7 +12,7 @@ import {
   type SessionManifest,
   type TaskManifest,
 } from '../../domain/manifest.js';
-import type { BlockStore, CallOptions } from './block-store.js';
+import type { BlockStore, CallOptions, HolderOptions } from './block-store.js';
 import { parseContentCid } from './cid.js';
 import { decodeDocument } from './links.js';
 
@@ -21,7 +21,7 @@ import { decodeDocument } from './links.js';
 export function putDocument(
   store: BlockStore,
   value: unknown,
-  options?: CallOptions,
+  options?: HolderOptions,
 ): Promise<Cid> {
   return store.put(encode(linked(value)), { ...options, codec: 'dag-cbor' });
 }

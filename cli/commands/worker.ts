@@ -8,7 +8,6 @@ import {
 import { migrate } from '../../adapters/database/migrate.js';
 import { openPool } from '../../adapters/database/pool.js';
 import { openSinks } from '../../adapters/database/sink/sinks.js';
-import { openBlockStore } from '../../adapters/ipfs/block-store.js';
 import { connectClient } from '../../adapters/temporal/connect.js';
 import { LAYERS } from '../../domain/config.js';
 import { EngineError } from '../../domain/errors.js';
@@ -16,6 +15,7 @@ import { ENGINE_QUEUES, startEngineWorkers, type EngineQueue } from '../../worke
 import { createStarter } from '../../workers/starter.js';
 import { openChains, openOutbox } from '../chains.js';
 import type { Command } from '../command.js';
+import { openEngineStore } from '../engine-store.js';
 import { openSources } from '../sources.js';
 import { openLog } from '../log.js';
 import { CONFIG_HELP, readConfig, runUntilSignal } from '../role.js';
@@ -59,7 +59,7 @@ export const worker: Command = {
     const outbox = await openOutbox(config.layers, chains.providers, pool);
     const temporal = await connectClient(config.temporal);
     const sinks = openSinks({ configs: config.sinks, readSecret, pool });
-    const store = openBlockStore(config.ipfs);
+    const store = openEngineStore(config, pool);
     const sources = await openSources({ config, pool, store });
     const workers = await startEngineWorkers(
       {

@@ -46,8 +46,8 @@ export function createRouterActivities(
         stop();
       }
     },
-    async rewrapKeyring({ keyring, readers }) {
-      return await deps.sessions.rewrap(keyring, readers);
+    async rewrapKeyring({ sessionId, keyring, readers }) {
+      return await deps.sessions.rewrap(sessionId, keyring, readers);
     },
     async runProbes(input) {
       const context = Context.current();

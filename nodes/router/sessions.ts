@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { openChannel } from '../../adapters/seal/channel.js';
 import { openKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
+import { sessionHolder } from '../../domain/content.js';
 import { EngineError } from '../../domain/errors.js';
 import { TASK_QUEUES, type SessionId } from '../../domain/ids.js';
 import type { ClaimTerms, LeaseInput } from '../../domain/lease.js';
@@ -87,7 +88,11 @@ export class Sessions {
 
   /** Wraps a session's keys for other readers, at level `link`, where this router is one of them.
    * @throws SEAL_NOT_RECIPIENT, and as `BlockStore`. */
-  async rewrap(keyring: KeyringRef, readers: readonly Reader[]): Promise<KeyringRef> {
+  async rewrap(
+    sessionId: SessionId,
+    keyring: KeyringRef,
+    readers: readonly Reader[],
+  ): Promise<KeyringRef> {
     const { blockStore, identity } = this.#deps;
     const signal = AbortSignal.timeout(KEYRING_MS);
     const keys = await openKeyring(await blockStore.get(keyring.cid, { signal }), identity);
@@ -95,7 +100,8 @@ export class Sessions {
       keys,
       readers.map((reader) => reader.recipient),
     );
-    return { recipient: keyring.recipient, cid: await blockStore.put(file, { signal }) };
+    const hold = { holder: sessionHolder(sessionId), isKey: true };
+    return { recipient: keyring.recipient, cid: await blockStore.put(file, { ...hold, signal }) };
   }
 
   all(): readonly SessionHost[] {

@@ -8,6 +8,7 @@ import { seedOf } from '../../adapters/seal/task-id.js';
 import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { cidOf } from '../../adapters/ipfs/cid.js';
 import type { SigningDomain } from '../../domain/attestation.js';
+import { holderOf } from '../../domain/content.js';
 import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
 import { sameAddress, type Cid, type TaskId } from '../../domain/ids.js';
 import type { CompleteAnswer, LeaseInput, OpenTask, SubmitAnswer } from '../../domain/lease.js';
@@ -245,8 +246,12 @@ export class TaskService {
       const completion = completionOfNothing(taskId, outcome, result.failure);
       return this.#finish(stream, completion, null, recorded, result);
     }
+    const holder = this.#holder;
     const [evidenceCid] = await Promise.all([
-      persist((signal) => putJson(this.#deps.blockStore, evidence, { signal }), this.#pinning()),
+      persist(
+        (signal) => putJson(this.#deps.blockStore, evidence, { holder, signal }),
+        this.#pinning(),
+      ),
       ...pins,
     ]);
     const completion = completionOf(evidence, evidenceCid, bounds);
@@ -287,7 +292,7 @@ export class TaskService {
       },
       onFrame: (author, frame) => stream.push({ type: 'frame', author, frame }),
       onAnswer: (answer) => {
-        const pin = this.#pin(answer.result);
+        const pin = this.#pinResult(answer.result);
         pin.catch(() => undefined);
         pins.push(pin);
       },
@@ -399,8 +404,25 @@ export class TaskService {
     return conclusion;
   }
 
+  /** For whom this session's content is pinned. */
+  get #holder(): string {
+    return holderOf(this.#lease.sessionId, this.#lease.policy.level);
+  }
+
   #pin(block: Uint8Array): Promise<Cid> {
-    return persist((signal) => this.#deps.blockStore.put(block, { signal }), this.#pinning());
+    const { blockStore } = this.#deps;
+    const holder = this.#holder;
+    return persist((signal) => blockStore.put(block, { holder, signal }), this.#pinning());
+  }
+
+  /** What a miner commits to may be another session's keys, to keep them: then it is not pinned for
+   * this one, and judged as what it is. */
+  async #pinResult(block: Uint8Array): Promise<void> {
+    try {
+      await this.#pin(block);
+    } catch (error) {
+      if (findEngineError(error)?.code !== 'REQUEST_INVALID') throw error;
+    }
   }
 
   #pinning(): AbortSignal {

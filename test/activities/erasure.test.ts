@@ -112,8 +112,8 @@ test('a session that failed before it was open has no manifest, and can be erase
 test('destroyKeys: takes the files away at once, as often as it is asked', async () => {
   const { activities, store, removed } = world();
   const cid = await store.put(Buffer.from('a keyring'));
-  await activities.destroyKeys([cid]);
-  await activities.destroyKeys([cid]);
+  await activities.destroyKeys({ sessionId: '7', keyrings: [cid] });
+  await activities.destroyKeys({ sessionId: '7', keyrings: [cid] });
   assert.deepEqual(removed, [cid, cid]);
   assert.equal(store.blocks.size, 0);
 });
@@ -128,11 +128,14 @@ test('releaseManifest: gives up manifest, lists and tasks, however often it is c
       if (calls-- === 0) throw new EngineError('IPFS_UNREACHABLE');
       await store.unpin(cid);
     };
-    const cut = createErasureActivities({ ...deps, unpin }).releaseManifest(manifestCid);
+    const cut = createErasureActivities({ ...deps, unpin }).releaseManifest({
+      sessionId: '7',
+      manifestCid,
+    });
     await assert.rejects(cut, { type: 'IPFS_UNREACHABLE' });
   }
-  await createErasureActivities(deps).releaseManifest(manifestCid);
-  await createErasureActivities(deps).releaseManifest(manifestCid);
+  await createErasureActivities(deps).releaseManifest({ sessionId: '7', manifestCid });
+  await createErasureActivities(deps).releaseManifest({ sessionId: '7', manifestCid });
   assert.equal(store.blocks.size, before - 5, 'three tasks, their list, and the manifest');
 });
 

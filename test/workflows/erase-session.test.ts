@@ -55,14 +55,15 @@ function world(options: { readonly isCutOff?: boolean; readonly changes?: object
   }
   const ipfs = {
     planErasure: async () => PLAN,
-    destroyKeys: async (keyrings: string[]) => done('keys', keyrings),
+    destroyKeys: async ({ keyrings }: { keyrings: string[] }) => done('keys', keyrings),
     releaseTasks: async ({ page, from }: { page: string; from: number }) => {
       assert.ok(left.has(page), 'records are read until the last');
       done(`content of ${page} from ${from}`, from === 50 ? [page.replace('page', 'content')] : []);
       return from === 0 ? 50 : null;
     },
-    releaseManifest: async (cid: string) => done('manifest', [cid]),
-    unpin: async (cid: string) => done(cid, [cid]),
+    releaseManifest: async ({ manifestCid }: { manifestCid: string }) =>
+      done('manifest', [manifestCid]),
+    unpin: async ({ cid }: { cid: string }) => done(cid, [cid]),
     signErasure: async (receipt: ErasureReceipt) => {
       receipts.push(receipt);
       done('receipt', []);

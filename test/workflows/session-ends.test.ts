@@ -202,7 +202,7 @@ testAlone(
       ipfs: {
         archiveTasks: async () => 'page',
         releaseTasks: async () => null,
-        unpin: async (cid: string) => {
+        unpin: async ({ cid }: { cid: string }) => {
           unpinned.push(cid);
         },
       },

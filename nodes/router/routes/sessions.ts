@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { policyHashOf, sessionIdOf } from '../../../adapters/seal/session-id.js';
 import { signingDomain } from '../../../domain/attestation.js';
+import { sessionHolder } from '../../../domain/content.js';
 import { EngineError } from '../../../domain/errors.js';
 import { parseSessionId } from '../../../domain/ids.js';
 import { parseWei } from '../../../domain/money.js';
@@ -63,7 +64,12 @@ export function addSessionRoutes(app: RouterApp, deps: AppDeps): void {
     const { recipient, keyring } = await readJson(c.req.raw, keyringSchema, bodyLimits);
     // Looked up first, so that keyrings of sessions that do not exist are not stored.
     await gateway.view(sessionId);
-    const cid = await blockStore.put(Buffer.from(keyring, 'base64'), { signal: c.req.raw.signal });
+    // Noted as this session's alone: neither may it be another's, nor can another keep it.
+    const cid = await blockStore.put(Buffer.from(keyring, 'base64'), {
+      holder: sessionHolder(sessionId),
+      isKey: true,
+      signal: c.req.raw.signal,
+    });
     return c.json(await gateway.setKeyring(sessionId, { recipient, cid }));
   });
 }

@@ -59,6 +59,7 @@ test('the schemas of engine and sink live side by side in one database', async (
         'engine.export_delivery',
         'engine.export_receipt',
         'engine.migration',
+        'engine.pin',
         'engine.sign_in_nonce',
         'engine.tx_attempt',
         'engine.tx_outbox',

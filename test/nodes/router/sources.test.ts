@@ -7,7 +7,9 @@ import { after, before, test } from 'node:test';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { createSourceActivities } from '../../../activities/sources.js';
 import { openPool, query } from '../../../adapters/database/pool.js';
-import { openBlockStore, type BlockStore } from '../../../adapters/ipfs/block-store.js';
+import { migrate } from '../../../adapters/database/migrate.js';
+import type { HeldStore } from '../../../adapters/ipfs/held-store.js';
+import { openEngineStore } from '../../../cli/engine-store.js';
 import { openAtRest } from '../../../adapters/seal/at-rest.js';
 import { createIdentity } from '../../../adapters/seal/identity.js';
 import { openSources, type Sources } from '../../../cli/sources.js';
@@ -28,7 +30,7 @@ const TRAVEL = `# Travel\n\nTrains are booked in second class. Flights need the 
 const stops: (() => Promise<unknown>)[] = [];
 let env: TestWorkflowEnvironment;
 let sources: Sources;
-let store: BlockStore;
+let store: HeldStore;
 let world: World;
 /** What the miner was asked, in order. */
 const asked: ChatRequest[] = [];
@@ -51,6 +53,7 @@ before(async () => {
     () => env.teardown(),
   );
   const pool = openPool(postgres.engineUrl);
+  await migrate(pool);
   const user = openPool(postgres.userUrl);
   stops.unshift(
     () => pool.end(),
@@ -61,11 +64,19 @@ before(async () => {
   process.env['CORTENSOR_TEST_IDENTITY'] = (await createIdentity()).identity;
   process.env['CORTENSOR_TEST_DATABASE'] = postgres.userUrl;
   const ipfs = { apiUrl: kubo.apiUrl, timeoutMs: 10_000 };
-  store = openBlockStore(ipfs);
+  store = openEngineStore({ ipfs, hosts: {} }, pool);
   const config = {
     temporal: { codec: { identity: 'env:CORTENSOR_TEST_IDENTITY' } },
     embedding: { folder: dirname(model.path) },
-    databases: { mine: { url: 'env:CORTENSOR_TEST_DATABASE', owners: ['key:test'] } },
+    databases: {
+      mine: {
+        url: 'env:CORTENSOR_TEST_DATABASE',
+        owners: ['key:test'],
+        tls: false,
+        ca: null,
+        allowPrivate: true,
+      },
+    },
     ipfs,
     retries: RETRIES,
   } as unknown as EngineConfig;
