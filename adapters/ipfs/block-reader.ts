@@ -6,6 +6,7 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
+import { rpcUrl } from './rpc-url.js';
 
 /** Requests at once; more wait for a connection. */
 const MAX_SOCKETS = 16;
@@ -22,13 +23,11 @@ export type BlockReader = (
 
 /** Opens a reader of one Kubo. Connects on the first call. */
 export function openBlockReader(apiUrl: string): BlockReader {
-  const base = new URL(apiUrl);
-  const path = base.pathname === '/' ? '/api/v0' : base.pathname.replace(/\/$/, '');
-  const client = base.protocol === 'https:' ? https : http;
+  const client = new URL(apiUrl).protocol === 'https:' ? https : http;
   const agent = new client.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
   return (cid, { signal, maxBytes }) =>
     new Promise((resolve, reject) => {
-      const url = new URL(`${path}/block/get?arg=${cid}`, base);
+      const url = rpcUrl(apiUrl, `block/get?arg=${cid}`);
       const request = client.request(url, { method: 'POST', agent, signal }, (answer) => {
         const parts: Buffer[] = [];
         let bytes = 0;

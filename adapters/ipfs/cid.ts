@@ -85,6 +85,21 @@ export function isBlock(cid: Cid, bytes: Uint8Array): boolean {
   return cidOf(bytes, codecOf(cid)) === cid;
 }
 
+/** Checks the bytes of a block as they come.
+ * @throws REQUEST_INVALID — as `parseContentCid`. */
+export function blockHasher(cid: Cid): {
+  update(part: Uint8Array): void;
+  /** Whether all of them together are the block; asked once, at the end. */
+  isWhole(): boolean;
+} {
+  const { digest } = parseContentCid(cid).multihash;
+  const hash = createHash('sha256');
+  return {
+    update: (part) => void hash.update(part),
+    isWhole: () => hash.digest().equals(digest),
+  };
+}
+
 function format(digest: Uint8Array, codec: Codec): Cid {
   return CID.createV1(CODECS[codec], createDigest(SHA2_256, digest)).toString();
 }

@@ -1,7 +1,7 @@
 /**
  * Content of any size, in and out by stream with flat memory. What goes in is cut and hashed here as
  * well, and the CID that Kubo answers with must be the same; what comes out is hashed block by block
- * before a byte of it is handed on.
+ * before a byte of it is handed on, however it came.
  */
 import { randomUUID } from 'node:crypto';
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http';
@@ -12,8 +12,10 @@ import { EngineError } from '../../domain/errors.js';
 import type { ContentRef } from '../../domain/content.js';
 import type { Cid } from '../../domain/ids.js';
 import { openBlockStore, type BlockStoreConfig, type CallOptions } from './block-store.js';
+import { openFileStream } from './file-stream.js';
 import { openKubo } from './kubo.js';
 import { readContent, type ReadOptions } from './read-content.js';
+import { rpcUrl } from './rpc-url.js';
 import { unreachable } from './unreachable.js';
 import { FileTree, LEAF_BYTES, NODE_LINKS } from './unixfs.js';
 
@@ -91,7 +93,8 @@ export interface ContentStore {
 /** Opens a deployment's store for content of any size. Connects on the first call. */
 export function openContentStore(config: BlockStoreConfig): ContentStore {
   const { apiUrl, timeoutMs, replicas = [], minReplicas = 1 } = config;
-  const blocks = openBlockStore(config);
+  const { get } = openBlockStore(config);
+  const source = { get, stream: openFileStream(apiUrl) };
   return {
     async add(source, options) {
       const content = await addContent({ apiUrl, timeoutMs }, source, options);
@@ -109,7 +112,7 @@ export function openContentStore(config: BlockStoreConfig): ContentStore {
       }
       return content;
     },
-    read: (cid, options) => readContent(blocks, cid, options),
+    read: (cid, options) => readContent(source, cid, options),
   };
 }
 
@@ -149,7 +152,7 @@ interface Upload {
 }
 
 function openUpload(apiUrl: string): Upload {
-  const url = new URL('/api/v0/add', apiUrl);
+  const url = rpcUrl(apiUrl, 'add');
   url.search = new URLSearchParams({
     // Under one lock with the write: garbage collection cannot come between.
     pin: 'true',

@@ -10,6 +10,7 @@ import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { CallOptions } from './block-store.js';
 import { MAX_BLOCK_BYTES } from './cid.js';
+import { rpcUrl } from './rpc-url.js';
 import { unreachable } from './unreachable.js';
 
 /** Requests under way; what comes meanwhile gathers for the next. */
@@ -19,7 +20,7 @@ const MAX_BLOCKS = 64;
 const MAX_BYTES = 4 * MAX_BLOCK_BYTES;
 /** An answer has a hundred bytes a block. */
 const MAX_ANSWER_BYTES = 64 * 1024;
-const QUERY = '?cid-codec=raw&mhtype=sha2-256&pin=true';
+const QUERY = 'cid-codec=raw&mhtype=sha2-256&pin=true';
 
 interface Waiting {
   readonly cid: Cid;
@@ -123,11 +124,9 @@ type Sender = (
 ) => Promise<readonly Cid[]>;
 
 function openSender(apiUrl: string): Sender {
-  const base = new URL(apiUrl);
-  const path = base.pathname === '/' ? '/api/v0' : base.pathname.replace(/\/$/, '');
-  const client = base.protocol === 'https:' ? https : http;
+  const url = rpcUrl(apiUrl, `block/put?${QUERY}`);
+  const client = url.protocol === 'https:' ? https : http;
   const agent = new client.Agent({ keepAlive: true, maxSockets: MAX_REQUESTS });
-  const url = new URL(`${path}/block/put${QUERY}`, base);
   return (blocks, signal) =>
     new Promise((resolve, reject) => {
       const boundary = randomBytes(16).toString('hex');

@@ -1,11 +1,15 @@
 /**
- * Reads a file block by block from any store that hashes what it gives out. Order and length are the
- * tree's, and the tree is hashed as well; sizes that nodes claim are held against what comes.
+ * Reads a file from any store that hashes what it gives out. Order and length are the tree's, and the
+ * tree is hashed as well; sizes that nodes claim are held against what comes. Leaves that follow one
+ * another come in one stream where there is one, which is hashed here, leaf by leaf; from the first
+ * that does not come right, the rest is asked for block by block, and what is wrong shows there.
  */
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { BlockStore, CallOptions } from './block-store.js';
-import { codecOf } from './cid.js';
+import { codecOf, MAX_BLOCK_BYTES } from './cid.js';
+import type { FileStream } from './file-stream.js';
+import { readLeaves, type Leaf } from './read-leaves.js';
 import { decodeNode, type FileLink } from './unixfs.js';
 
 /** Blocks that are asked for before they are needed; their bytes are what a stream holds. */
@@ -22,7 +26,13 @@ export interface ReadOptions extends CallOptions {
   readonly to?: number;
 }
 
-/** A part of the file that is on its way. */
+/** What files are read from. */
+export interface ContentSource extends Pick<BlockStore, 'get'> {
+  /** A quicker way to the same bytes, which nobody needs to believe. */
+  readonly stream?: FileStream;
+}
+
+/** A part of the file that is wanted. */
 interface Part {
   readonly cid: Cid;
   /** What the node above says; `null` of the root. */
@@ -30,7 +40,8 @@ interface Part {
   /** Place of its first byte in the file. */
   readonly at: number;
   readonly depth: number;
-  readonly block: Promise<Uint8Array>;
+  /** Once it is asked for. */
+  block?: Promise<Uint8Array>;
 }
 
 /** Reads content in order, hashed.
@@ -38,7 +49,7 @@ interface Part {
  * @throws CONTENT_TOO_LARGE — more than `maxBytes`.
  * @throws CONTENT_MISSING, IPFS_UNREACHABLE — as `BlockStore.get`. */
 export async function* readContent(
-  store: Pick<BlockStore, 'get'>,
+  store: ContentSource,
   cid: Cid,
   options: ReadOptions,
 ): AsyncGenerator<Uint8Array> {
@@ -51,27 +62,34 @@ export async function* readContent(
     block.catch(() => {});
     return block;
   };
-  const ready: Part[] = [{ cid, claimed: null, at: 0, depth: 0, block: fetch(cid) }];
-  /** What comes after, in order, not asked for yet. */
-  let rest: Omit<Part, 'block'>[] = [];
+  let { stream } = store;
+  /** What comes next, in order. */
+  let parts: Part[] = [{ cid, claimed: null, at: 0, depth: 0 }];
   try {
-    for (let part = ready.shift(); part !== undefined; part = ready.shift()) {
-      const block = await part.block;
-      const { data, links, bytes } = readPart(part.cid, block);
+    for (let part = parts[0]; part !== undefined; part = parts[0]) {
+      const leaves = stream === undefined ? [] : leadingLeaves(parts);
+      const last = leaves.at(-1);
+      if (stream !== undefined && last !== undefined) {
+        const range = { from: part.at, to: last.at + last.bytes, signal };
+        const whole = yield* readLeaves(stream(cid, range), leaves, { from, to });
+        options.signal?.throwIfAborted();
+        parts = parts.slice(whole);
+        if (whole < leaves.length) stream = undefined;
+        continue;
+      }
+      part.block ??= fetch(part.cid);
+      for (const next of parts.slice(1, AHEAD)) {
+        // Leaves may come by stream once it is their turn.
+        if (stream !== undefined && codecOf(next.cid) === 'raw') break;
+        next.block ??= fetch(next.cid);
+      }
+      const { data, links, bytes } = readPart(part.cid, await part.block);
       if (part.claimed !== null && bytes !== part.claimed) throw mismatch(part.cid);
       if (part.claimed === null && bytes > maxBytes) throw tooLarge(bytes, maxBytes);
       if (part.depth > MAX_DEPTH) throw mismatch(part.cid);
       const [start, end] = [Math.max(from - part.at, 0), Math.min(to - part.at, data.length)];
       if (start < end) yield data.subarray(start, end);
-      if (links.length > 0) {
-        // These come before all that is asked for already: ask for them first.
-        rest = [...below(part, data.length, links, from, to), ...ready.splice(0), ...rest];
-      }
-      while (ready.length < AHEAD) {
-        const next = rest.shift();
-        if (next === undefined) break;
-        ready.push('block' in next ? (next as Part) : { ...next, block: fetch(next.cid) });
-      }
+      parts = [...below(part, data.length, links, from, to), ...parts.slice(1)];
     }
   } catch (error) {
     options.signal?.throwIfAborted();
@@ -84,13 +102,26 @@ export async function* readContent(
 /** Reads content that is known to be small in one piece.
  * @throws as `readContent`. */
 export async function readWhole(
-  store: Pick<BlockStore, 'get'>,
+  store: ContentSource,
   cid: Cid,
   options: ReadOptions,
 ): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for await (const part of readContent(store, cid, options)) parts.push(part);
   return Buffer.concat(parts);
+}
+
+/** The leaves at the head that follow one another without a gap; none where there is only one. */
+function leadingLeaves(parts: readonly Part[]): Leaf[] {
+  const leaves: Leaf[] = [];
+  let end = parts[0]?.at;
+  for (const { cid, claimed: bytes, at, depth } of parts) {
+    if (bytes === null || bytes > MAX_BLOCK_BYTES || depth > MAX_DEPTH) break;
+    if (at !== end || codecOf(cid) !== 'raw') break;
+    leaves.push({ cid, at, bytes });
+    end = at + bytes;
+  }
+  return leaves.length > 1 ? leaves : [];
 }
 
 function readPart(cid: Cid, block: Uint8Array) {
@@ -111,8 +142,8 @@ function below(
   links: readonly FileLink[],
   from: number,
   to: number,
-): Omit<Part, 'block'>[] {
-  const parts: Omit<Part, 'block'>[] = [];
+): Part[] {
+  const parts: Part[] = [];
   let at = node.at + offset;
   for (const { cid, bytes } of links) {
     // An empty part is nothing to wait for, and a tree of them could go on for ever.
