@@ -106,6 +106,8 @@ export interface RunResult {
 export class TaskRun {
   /** Settles once, never rejects. */
   readonly done: Promise<RunResult>;
+  /** Settles once with something of an answer, or with the end, never rejects. */
+  readonly begun: Promise<void>;
   state: TaskState = 'Queued';
 
   readonly #plan: RunPlan;
@@ -117,6 +119,7 @@ export class TaskRun {
   readonly #timers = new Set<NodeJS.Timeout>();
   #startedAt = Date.now();
   readonly #resolve: (result: RunResult) => void;
+  readonly #resolveBegun: () => void;
   #stopListening: () => void = () => undefined;
   #primary: Address | null = null;
   #isWaitingForMiners = false;
@@ -135,6 +138,11 @@ export class TaskRun {
       resolve = settle;
     });
     this.#resolve = resolve;
+    let resolveBegun: () => void = () => undefined;
+    this.begun = new Promise((settle) => {
+      resolveBegun = settle;
+    });
+    this.#resolveBegun = resolveBegun;
   }
 
   /** Asks the first miners. Called once; a run that was ended before stays ended. */
@@ -184,6 +192,11 @@ export class TaskRun {
     if (this.#alive.length < this.#plan.quorum) this.#awaitMiners();
   }
 
+  #begin(): void {
+    this.#hasBegun = true;
+    this.#resolveBegun();
+  }
+
   /** @param isHedge - it streams beside the primary, which has not begun. */
   #ask(link: MinerLink, isHedge = false): void {
     const { sessionId, taskId, seed, maxTokens, deadlineMs, hasPrimary } = this.#plan;
@@ -196,11 +209,11 @@ export class TaskRun {
       },
       onFrame: (a, frame) => {
         if (a.isFirstFrame) this.#choosePrimary(a);
-        this.#hasBegun = true;
+        this.#begin();
         this.#port.onFrame(a.miner, frame);
       },
       onPrecommitted: (a) => {
-        this.#hasBegun = true;
+        this.#begin();
         this.#quickestMs = Math.min(this.#quickestMs, a.precommittedAt - a.askedAt);
         this.#checkPrecommits();
       },
@@ -377,6 +390,7 @@ export class TaskRun {
   #end(status: RunResult['status'], failure: ErrorCode | null): void {
     if (this.state === 'Ended') return;
     this.state = 'Ended';
+    this.#resolveBegun();
     this.#stopListening();
     for (const timer of this.#timers) clearTimeout(timer);
     const answers = this.#assignments.filter((a) => a.state === 'Committed').map(answerOf);

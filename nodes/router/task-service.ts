@@ -33,6 +33,9 @@ import type { TrackRecord } from './track-record.js';
 
 /** On top of a task's own time, for its evidence to reach IPFS. */
 const EVIDENCE_MS = 60_000;
+/** The record follows the first token, or begins after so long: what it takes of the machine is not
+ * taken from tokens that clients wait for. */
+const RECORD_LAG_MS = 50;
 /** Before it is looked whether another router has finished a task; doubled from look to look. */
 const FIRST_LOOK_MS = 200;
 
@@ -140,6 +143,7 @@ export class TaskService {
       const body = { request: request.frame };
       if (!this.#isStrained) {
         run.start(body);
+        await Promise.race([run.begun, delay(RECORD_LAG_MS, undefined, { ref: false })]);
         return this.#record(request, bounds.seed);
       }
       const recorded = await this.#record(request, bounds.seed);
