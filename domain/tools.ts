@@ -69,8 +69,10 @@ export function parseMessageCalls(
   }
   if (toolCallId !== undefined && !isId(toolCallId)) throw invalid('toolCallId', 'an id of a call');
   if (toolCalls !== undefined && role !== 'assistant') throw invalid('toolCalls', 'an assistant');
+  // An answer without calls is put into a conversation as one with them is.
+  const calls = toolCalls === undefined ? [] : parseIdentifiedCalls(toolCalls);
   return {
-    ...(toolCalls === undefined ? {} : { toolCalls: parseIdentifiedCalls(toolCalls) }),
+    ...(calls.length === 0 ? {} : { toolCalls: calls }),
     ...(toolCallId === undefined ? {} : { toolCallId }),
   };
 }
@@ -258,8 +260,8 @@ function parseStrict(strict: unknown, field: string): { strict?: boolean } {
 }
 
 function parseIdentifiedCalls(value: unknown): ToolCall[] {
-  const isList = Array.isArray(value) && value.length >= 1 && value.length <= TOOL_LIMITS.calls;
-  if (!isList) throw invalid('toolCalls', `1 to ${TOOL_LIMITS.calls} calls`);
+  const isList = Array.isArray(value) && value.length <= TOOL_LIMITS.calls;
+  if (!isList) throw invalid('toolCalls', `at most ${TOOL_LIMITS.calls} calls`);
   return value.map((call: unknown) => {
     if (!isCall(call) || !('id' in call) || !isId(call.id)) {
       throw invalid('toolCalls', 'id, name and arguments');

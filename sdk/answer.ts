@@ -1,11 +1,16 @@
 /** The answer to a request, as it comes: deltas to iterate over, and the checked whole at the end. */
 import type { Cid, TaskId } from '../domain/ids.js';
-import type { TaskOutcome, TokenUsage } from '../domain/task.js';
+import type { CalledTool, TaskOutcome, TokenUsage, ToolCall } from '../domain/task.js';
+import { toolCallId } from '../domain/tools.js';
 
 /** What a task came to. */
 export interface Answer {
   /** The agreed answer; without agreement, what was streamed. */
   readonly text: string;
+  /** Calls of tools, in their order; empty where none was called. They go into an assistant's message as
+   * they are, and their ids into the messages of the tools. What is called, and with what, may be
+   * anything. */
+  readonly toolCalls: readonly ToolCall[];
   readonly taskId: TaskId;
   /** `completed` or `no-quorum`: any other end is thrown. */
   readonly outcome: TaskOutcome;
@@ -18,10 +23,16 @@ export interface Answer {
 }
 
 /** Iterate over it for text as it arrives, any number of times; or only await `done`. Streamed text
- * is not judged yet: where the network agreed on another answer, `done` has that one. */
+ * is not judged yet: where the network agreed on another answer, `done` has that one. Calls of tools
+ * come with `done` alone: nobody is to act on what is not judged. */
 export interface AnswerStream extends AsyncIterable<string> {
   /** @throws EngineError — the task did not end well, or what came back is not authentic. */
   readonly done: Promise<Answer>;
+}
+
+/** Gives the calls of a task's answer their ids: the same ones whenever it is read. */
+export function identified(taskId: TaskId, calls: readonly CalledTool[] = []): ToolCall[] {
+  return calls.map((call, i) => ({ id: toolCallId(taskId, i), ...call }));
 }
 
 /** Starts work at once and keeps its deltas, so that nobody has to listen for it to go on. */

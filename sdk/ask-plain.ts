@@ -3,13 +3,15 @@
  * OpenAI client does. CIDs and verdict come from the task's record afterwards.
  */
 import { taskIdOf } from '../adapters/seal/task-id.js';
+import { AnswerParts } from '../domain/answer-parts.js';
 import { EngineError, findEngineError } from '../domain/errors.js';
 import type { SessionId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
-import type { ChatRequest, TaskEvidence } from '../domain/task.js';
-import { GivenText, type Answer } from './answer.js';
+import type { CalledTool, ChatRequest, TaskEvidence } from '../domain/task.js';
+import { GivenText, identified, type Answer } from './answer.js';
+import { chatBodyOf } from './chat-body.js';
 import { errorOf, type RouterHttp } from './http.js';
-import { readJson, readPayload, refuseTools } from './payloads.js';
+import { readJson, readPayload } from './payloads.js';
 import { withRetries } from './retry.js';
 
 export interface PlainAsk {
@@ -21,27 +23,48 @@ export interface PlainAsk {
 }
 
 interface Chunk {
-  readonly choices?: readonly { readonly delta?: { readonly content?: string | null } }[];
+  readonly choices?: readonly {
+    readonly delta?: {
+      readonly content?: string | null;
+      /** Pieces of calls; the first one of each has its name. */
+      readonly tool_calls?: readonly {
+        readonly index: number;
+        readonly function: { readonly name?: string; readonly arguments: string };
+      }[];
+    };
+  }[];
 }
 interface Completion {
-  readonly choices: readonly { readonly message: { readonly content: string } }[];
+  readonly choices: readonly {
+    readonly message: {
+      readonly content: string | null;
+      readonly tool_calls?: readonly { readonly function: CalledTool }[];
+    };
+  }[];
 }
+
+/** What was answered. */
+type Said = Pick<AnswerParts, 'text' | 'calls'>;
 
 /** Puts a request and reads its stream.
  * @throws EngineError — the router's, or of a task that did not end well. */
 export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Promise<Answer> {
   const { sessionId, idempotencyKey, signal } = ask;
-  refuseTools(ask.request);
   const taskId = await taskIdOf(sessionId, idempotencyKey);
   const given = new GivenText(emit);
-  let text: string;
+  let said: Said = new AnswerParts();
   try {
-    text = await withRetries(() => readStream(ask, given), signal);
+    await withRetries(() => {
+      const parts = new AnswerParts();
+      said = parts;
+      return readStream(ask, given, parts);
+    }, signal);
   } catch (error) {
     const code = findEngineError(error)?.code;
-    if (code === 'NO_QUORUM') text = given.text;
+    const hasBegun = given.text !== '' || said.calls.length > 0;
+    if (code === 'NO_QUORUM') said = { text: given.text, calls: said.calls };
     // The streamed answer lost the verdict. The task has ended, and is answered from its record.
-    else if (code === 'MINER_FAILED' && given.text !== '') text = await readWhole(ask);
+    else if (code === 'MINER_FAILED' && hasBegun) said = await readWhole(ask);
     else throw error;
   }
   const { http } = ask;
@@ -51,7 +74,8 @@ export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Pr
   );
   const { outcome, requestCid, evidenceCid, usage } = record;
   return {
-    text,
+    text: said.text,
+    toolCalls: identified(taskId, said.calls),
     taskId,
     outcome: outcome ?? 'failed',
     verdictAgreed: outcome === 'completed',
@@ -61,8 +85,9 @@ export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Pr
   };
 }
 
-async function readStream(ask: PlainAsk, given: GivenText): Promise<string> {
-  let text = '';
+/** Reads a stream from its start.
+ * @param said - takes what comes, also where the stream does not come to its end. */
+async function readStream(ask: PlainAsk, given: GivenText, said: AnswerParts): Promise<void> {
   let isDone = false;
   await ask.http.events('/v1/chat/completions', optionsOf(ask, true), async (data) => {
     if (data === '[DONE]') {
@@ -71,21 +96,25 @@ async function readStream(ask: PlainAsk, given: GivenText): Promise<string> {
     }
     const chunk = JSON.parse(data) as Chunk;
     if ('error' in chunk) throw errorOf(chunk, 200);
-    text += chunk.choices?.[0]?.delta?.content ?? '';
-    given.extend(text);
+    const { content, tool_calls: calls = [] } = chunk.choices?.[0]?.delta ?? {};
+    said.take({ type: 'delta', text: content ?? '' });
+    for (const { index, function: piece } of calls) {
+      said.take({ type: 'tool-call', index, ...piece });
+    }
+    given.extend(said.text);
   });
   if (!isDone) throw new EngineError('ROUTER_UNREACHABLE', { reason: 'cut short' });
-  return text;
 }
 
-async function readWhole(ask: PlainAsk): Promise<string> {
+async function readWhole(ask: PlainAsk): Promise<Said> {
   const completion = await withRetries(
     () => ask.http.json<Completion>('/v1/chat/completions', optionsOf(ask, false)),
     ask.signal,
   );
   const [choice] = completion.choices;
   if (choice === undefined) throw new EngineError('ROUTER_UNREACHABLE', { reason: 'no choice' });
-  return choice.message.content;
+  const { content, tool_calls: calls = [] } = choice.message;
+  return { text: content ?? '', calls: calls.map((call) => call.function) };
 }
 
 /** CIDs of what every miner committed to, by the task's evidence. */
@@ -100,25 +129,8 @@ export async function readResultCids(
 function optionsOf({ request, sessionId, idempotencyKey, signal }: PlainAsk, stream: boolean) {
   return {
     method: 'POST',
-    body: {
-      model: request.model,
-      messages: request.messages,
-      max_tokens: request.maxTokens,
-      temperature: request.temperature,
-      top_p: request.topP,
-      stop: request.stop,
-      response_format: formatOf(request),
-      stream,
-    },
+    body: { ...chatBodyOf(request), stream },
     headers: { 'x-cortensor-session': sessionId, 'idempotency-key': idempotencyKey },
     signal,
   } as const;
-}
-
-function formatOf({ responseFormat }: ChatRequest): unknown {
-  if (responseFormat?.type !== 'json-schema') {
-    return responseFormat === undefined ? undefined : { type: 'json_object' };
-  }
-  const { type: _, ...schema } = responseFormat;
-  return { type: 'json_schema', json_schema: schema };
 }

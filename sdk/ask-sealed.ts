@@ -27,9 +27,9 @@ import {
   type TokenUsage,
 } from '../domain/task.js';
 import type { SealedTaskRequest, TaskStreamEvent } from '../domain/wire.js';
-import { GivenText, type Answer } from './answer.js';
+import { GivenText, identified, type Answer } from './answer.js';
 import type { RouterHttp } from './http.js';
-import { readJson, readPayload, refuseTools } from './payloads.js';
+import { readJson, readPayload } from './payloads.js';
 import { withRetries } from './retry.js';
 
 type Ended = Extract<TaskStreamEvent, { type: 'ended' }>;
@@ -118,7 +118,9 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
     const { requestCid, resultCids, agreed } = end;
     const facts = { taskId, outcome, requestCid, resultCids };
     if (outcome !== 'completed' || agreed === null) {
-      return { ...facts, text: reader.text, verdictAgreed: false, usage: NO_USAGE };
+      const { text, calls } = reader.said;
+      const toolCalls = identified(taskId, calls);
+      return { ...facts, text, toolCalls, verdictAgreed: false, usage: NO_USAGE };
     }
     const result = await (end.resultCid !== null
       ? fetchResult(end.resultCid)
@@ -129,7 +131,9 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
       throw new EngineError('SEAL_BROKEN', { reason: 'not the agreed result', taskId });
     }
     given.extend(result.text);
-    return { ...facts, text: result.text, verdictAgreed: true, usage: result.usage };
+    const { text, usage } = result;
+    const toolCalls = identified(taskId, result.toolCalls);
+    return { ...facts, text, toolCalls, verdictAgreed: true, usage };
   }
 
   /** Vectors are not streamed: those that were agreed on are among the results at rest. */
@@ -155,7 +159,6 @@ async function seal(
   { channel, keyring, request, idempotencyKey }: SealedAsk,
   taskId: TaskId,
 ): Promise<SealedTaskRequest> {
-  if (!('kind' in request)) refuseTools(request);
   const features = featuresOf(request);
   const bytes = toUtf8(JSON.stringify(request));
   const sealer = await channel.sealer(taskId, 'client');
@@ -187,8 +190,9 @@ class StreamReader {
     this.#given = given;
   }
 
-  get text(): string {
-    return this.#answer.text;
+  /** What came so far. */
+  get said(): Pick<AnswerParts, 'text' | 'calls'> {
+    return this.#answer;
   }
 
   async start(primary: Address): Promise<void> {

@@ -32,4 +32,13 @@ export type { ChatDelta, ClientMessage, ServerMessage } from '../domain/stream.j
 export type { ErasureView, SignedErasure } from '../domain/erasure.js';
 export type { TaskRecord } from '../domain/lease.js';
 export type { SessionPolicy, SessionView } from '../domain/session.js';
-export type { ChatMessage, ChatRequest, TokenUsage } from '../domain/task.js';
+export type {
+  CalledTool,
+  ChatMessage,
+  ChatRequest,
+  ResponseFormat,
+  TokenUsage,
+  Tool,
+  ToolCall,
+  ToolChoice,
+} from '../domain/task.js';

@@ -1,7 +1,6 @@
 /** Payloads by CID, through the router and believed by nobody but their hash. */
 import { EngineError } from '../domain/errors.js';
 import type { Cid } from '../domain/ids.js';
-import type { ChatRequest } from '../domain/task.js';
 import type { RouterHttp } from './http.js';
 
 /** CIDv1, raw block, sha2-256, 32 bytes. @see https://github.com/multiformats/cid */
@@ -46,15 +45,4 @@ function base32(bytes: readonly number[]): string {
     for (bits += 8; bits >= 5; bits -= 5) text += BASE32[(word >> (bits - 5)) & 31] ?? '';
   }
   return bits === 0 ? text : text + (BASE32[(word << (5 - bits)) & 31] ?? '');
-}
-
-/** Text is all that an `Answer` holds: a call of a tool would be lost.
- * @throws FEATURE_UNSUPPORTED — the request tells of tools. */
-export function refuseTools({ tools, messages }: ChatRequest): void {
-  if (tools !== undefined || messages.some(({ role, toolCalls }) => role === 'tool' || toolCalls)) {
-    throw new EngineError('FEATURE_UNSUPPORTED', {
-      field: 'tools',
-      expected: 'an OpenAI client of /v1/chat/completions for tools',
-    });
-  }
 }

@@ -8,9 +8,12 @@ import { sameAddress } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
 import type { Keyring } from '../domain/sealing.js';
 import type { TaskEvidence } from '../domain/task.js';
-import type { Answer } from './answer.js';
+import { identified, type Answer } from './answer.js';
 import type { RouterHttp } from './http.js';
 import { readJson, readPayload } from './payloads.js';
+
+/** Of a task that came to no agreement. */
+const NOTHING = { text: '', toolCalls: [], verdictAgreed: false } as const;
 
 /** Reads the agreed answer of an ended task.
  * @param reader - what opens the session's results.
@@ -26,18 +29,19 @@ export async function readRecorded(
   if (outcome === null) throw new EngineError('TASK_NOT_FOUND', { taskId, state: record.state });
   const usage = record.usage ?? { promptTokens: 0, completionTokens: 0 };
   const facts = { taskId, outcome, requestCid, usage };
-  if (evidenceCid === null) return { ...facts, text: '', verdictAgreed: false, resultCids: [] };
+  if (evidenceCid === null) return { ...facts, ...NOTHING, resultCids: [] };
 
   // The router wrote it: what matters here is checked below, against the miner's own commitment.
   const evidence = readJson(await readPayload(http, evidenceCid)) as TaskEvidence;
   const { medoid } = evidence.verdict;
   const resultCids = evidence.commitments.map((commitment) => commitment.resultCid);
   const agreed = evidence.commitments.find((c) => medoid !== null && sameAddress(c.miner, medoid));
-  if (agreed === undefined) return { ...facts, text: '', verdictAgreed: false, resultCids };
+  if (agreed === undefined) return { ...facts, ...NOTHING, resultCids };
   const block = await readPayload(http, agreed.resultCid);
   const result = parseChatResult(readJson(await openAtRest(block, reader.keyring.identity)));
   if ((await reader.channel.resultHash(result)) !== agreed.resultHash) {
     throw new EngineError('SEAL_BROKEN', { reason: 'not the agreed result', taskId });
   }
-  return { ...facts, text: result.text, verdictAgreed: true, resultCids };
+  const toolCalls = identified(taskId, result.toolCalls);
+  return { ...facts, text: result.text, toolCalls, verdictAgreed: true, resultCids };
 }

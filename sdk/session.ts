@@ -11,6 +11,7 @@ import type {
   ValidateRequest,
   Validation,
 } from '../domain/api.js';
+import { parseChatRequest } from '../domain/chat.js';
 import type { ErasureView } from '../domain/erasure.js';
 import { EngineError, isErrorCode } from '../domain/errors.js';
 import type { ExportOrder, ExportView } from '../domain/export.js';
@@ -224,7 +225,10 @@ export class SessionHandle {
   }
 
   /** Asks the session's miners; starts at once.
-   * @param prompt - text of one user message, or a request with the fields that matter. */
+   * @param prompt - text of one user message, or a request with the fields that matter: tools, the form
+   *   of the answer and stop words among them, at every level.
+   * @throws PROMPT_INVALID — by the stream, before anything is sent: a field that no request may have.
+   * @throws FEATURE_UNSUPPORTED — by the stream: the session's miners cannot do what is asked for. */
   ask(
     prompt: string | (Pick<ChatRequest, 'messages'> & Partial<ChatRequest>),
     options: AskOptions = {},
@@ -232,9 +236,9 @@ export class SessionHandle {
     const { keyring, view } = this.#parts;
     const { idempotencyKey = crypto.randomUUID(), signal } = options;
     const http = options.socket ?? this.#parts.http;
-    const request = toRequest(prompt, view.policy.model);
-    const common = { http, request, idempotencyKey, signal };
     return streamAnswer(async (emit) => {
+      const request = toRequest(prompt, view.policy.model);
+      const common = { http, request, idempotencyKey, signal };
       if (keyring === null || this.#channel === null) {
         return askPlain({ ...common, sessionId: this.id }, emit);
       }
@@ -355,5 +359,6 @@ function toRequest(
     typeof prompt === 'string'
       ? { messages: [{ role: 'user', content: prompt }] as const }
       : prompt;
-  return { model, maxTokens: DEFAULT_MAX_TOKENS, temperature: 0, topP: 1, ...asked };
+  const defaults = { model, maxTokens: DEFAULT_MAX_TOKENS, temperature: 0, topP: 1 };
+  return parseChatRequest({ ...defaults, ...asked });
 }
