@@ -4,6 +4,7 @@
  * streams: for a few hundred bytes that takes eight times the CPU.
  * @see https://c2sp.org/age
  */
+import { sealPayload } from './age-payload.js';
 import { toUtf8 } from './bytes.js';
 import type { NodeCrypto } from './native.js';
 
@@ -13,7 +14,6 @@ const CHECKSUM = 6;
 const POINT_BYTES = 32;
 /** Of bech32 behind `age1`: 32 bytes in groups of five bits, and the checksum. */
 const TEXT_LENGTH = PREFIX.length + Math.ceil((8 * POINT_BYTES) / 5) + CHECKSUM;
-const CHUNK_BYTES = 64 * 1024;
 const NONCE_BYTES = 12;
 
 /** Writes files: to the same readers as often as wanted, each under keys of its own. */
@@ -31,17 +31,7 @@ export function ageWriter(recipients: readonly string[], node: NodeCrypto): AgeW
     const head = `age-encryption.org/v1\n${stanzas.join('')}---`;
     const macKey = derive(node, fileKey, new Uint8Array(), 'header');
     const mac = node.createHmac('sha256', macKey).update(head).digest();
-    const nonce = node.randomBytes(16);
-    const streamKey = derive(node, fileKey, nonce, 'payload');
-    return new Uint8Array(
-      Buffer.concat([
-        Buffer.from(`${head} ${base64(mac)}\n`),
-        nonce,
-        ...chunksOf(plain).map((chunk, i, all) =>
-          encrypt(node, streamKey, nonceOf(i, i === all.length - 1), chunk),
-        ),
-      ]),
-    );
+    return sealPayload(plain, { fileKey, head: toUtf8(`${head} ${base64(mac)}\n`) }, node);
   };
 }
 
@@ -56,33 +46,13 @@ function stanzaOf(fileKey: Uint8Array, theirs: Uint8Array, node: NodeCrypto): st
   const secret = node.diffieHellman({ privateKey, publicKey });
   const salt = Buffer.concat([ours, theirs]);
   const key = derive(node, secret, salt, 'age-encryption.org/v1/X25519');
-  // A key of one use has a nonce of zeros.
-  const body = encrypt(node, key, new Uint8Array(NONCE_BYTES), fileKey);
+  const body = encrypt(node, key, fileKey);
   return `-> X25519 ${base64(ours)}\n${base64(body)}\n`;
 }
 
-/** Chunks of 64 KiB; an empty file has one, and no other has an empty one. */
-function chunksOf(plain: Uint8Array): Uint8Array[] {
-  const count = Math.max(1, Math.ceil(plain.length / CHUNK_BYTES));
-  return Array.from({ length: count }, (_, i) =>
-    plain.subarray(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES),
-  );
-}
-
-/** The chunk's number in 11 bytes, big-endian, and a mark on the last. */
-function nonceOf(index: number, isLast: boolean): Uint8Array {
+/** A key of one use has a nonce of zeros. */
+function encrypt(node: NodeCrypto, key: Uint8Array, plain: Uint8Array): Uint8Array {
   const nonce = new Uint8Array(NONCE_BYTES);
-  new DataView(nonce.buffer).setBigUint64(NONCE_BYTES - 9, BigInt(index));
-  nonce[NONCE_BYTES - 1] = isLast ? 1 : 0;
-  return nonce;
-}
-
-function encrypt(
-  node: NodeCrypto,
-  key: Uint8Array,
-  nonce: Uint8Array,
-  plain: Uint8Array,
-): Uint8Array {
   const cipher = node.createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: 16 });
   return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
 }

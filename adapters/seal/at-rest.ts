@@ -6,8 +6,14 @@
 import { Decrypter, Encrypter } from 'age-encryption';
 import { EngineError } from '../../domain/errors.js';
 import { ageWriter } from './age-file.js';
+import { openPayload, sealPayload } from './age-payload.js';
 import { identitiesOf } from './identity.js';
-import { nodeCrypto } from './native.js';
+import { nodeCrypto, type NodeCrypto } from './native.js';
+
+/** Bytes of the payload of an empty file: its salt, and the tag of its one chunk. */
+const EMPTY_PAYLOAD_BYTES = 32;
+/** The last line of a header begins so, and none before it: base64 has no hyphens. */
+const LAST_LINE = [...'\n---'].map((letter) => letter.charCodeAt(0));
 
 /** Seals bytes as an age file that each of the recipients opens alone.
  * @param recipients - `age1…` or `age1pq1…`, at least one.
@@ -18,8 +24,28 @@ export async function sealAtRest(
 ): Promise<Uint8Array> {
   const encrypter = encrypterFor(recipients);
   // The library has read every text, and so refused what is none.
-  const write = nodeCrypto === undefined ? null : ageWriter(recipients, nodeCrypto);
-  return write === null ? encrypter.encrypt(bytes) : write(bytes);
+  if (nodeCrypto === undefined) return await encrypter.encrypt(bytes);
+  const write = ageWriter(recipients, nodeCrypto);
+  return write === null ? await sealBehind(encrypter, bytes, nodeCrypto) : write(bytes);
+}
+
+/** Has the library write the header alone, and seals what follows it natively. */
+async function sealBehind(
+  encrypter: Encrypter,
+  bytes: Uint8Array,
+  node: NodeCrypto,
+): Promise<Uint8Array> {
+  let fileKey = new Uint8Array();
+  // A reader that takes the key and leaves nothing in the file.
+  encrypter.addRecipient({
+    wrapFileKey(key) {
+      fileKey = Uint8Array.from(key);
+      return [];
+    },
+  });
+  const empty = await encrypter.encrypt(new Uint8Array());
+  // The key seals a payload again: under a salt of its own, and so another key.
+  return sealPayload(bytes, { fileKey, head: empty.subarray(0, -EMPTY_PAYLOAD_BYTES) }, node);
 }
 
 /** The library's own, for these readers. @throws REQUEST_INVALID — as `sealAtRest` */
@@ -50,11 +76,26 @@ export function encrypterFor(recipients: readonly string[]): Encrypter {
  * @throws REQUEST_INVALID — `identity` is not an age identity. */
 export async function openAtRest(bytes: Uint8Array, identity: string): Promise<Uint8Array> {
   const decrypter = decrypterFor(identity);
+  const end = nodeCrypto === undefined ? null : headerEnd(bytes);
   try {
-    return await decrypter.decrypt(bytes);
+    // Without an end it is no age file, and the library says why.
+    if (nodeCrypto === undefined || end === null) return await decrypter.decrypt(bytes);
+    const fileKey = await decrypter.decryptHeader(bytes.subarray(0, end));
+    return openPayload(bytes.subarray(end), fileKey, nodeCrypto);
   } catch (cause) {
     throw openFailure(cause);
   }
+}
+
+/** @returns the place of the first byte behind the header; `null` where there is no end of one. */
+function headerEnd(bytes: Uint8Array): number | null {
+  const isLastLine = (at: number) => LAST_LINE.every((byte, i) => bytes[at + i] === byte);
+  for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) {
+    if (!isLastLine(at)) continue;
+    const end = bytes.indexOf(10, at + 1);
+    return end < 0 ? null : end + 1;
+  }
+  return null;
 }
 
 /** The library's own, with all identities of a text. @throws REQUEST_INVALID — as `openAtRest` */
