@@ -7,7 +7,7 @@ import { MINER_PATH, type MinerMessage, type RouterMessage } from '../../../doma
 
 type Of<T extends MinerMessage['type']> = Extract<MinerMessage, { type: T }>;
 
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 30_000;
 
 export class ScriptedRouter {
   readonly #server: WebSocketServer;

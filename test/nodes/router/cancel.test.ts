@@ -61,13 +61,15 @@ test('after its first frame a task is under way, and is finished and billed', as
   const held = gate();
   const world = await startWorld([{ beforeFrame: (seq) => (seq === 1 ? held.opened : undefined) }]);
   t.after(() => world.close());
-  const asked = world.chat('hi', {}, KEY);
-  await until(() => world.miner(0).said.includes('frame'), 'the first frame');
-  // Until the router has read it, the answer has not begun there.
+  const asked = await world.chat('hi', { stream: true }, KEY);
+  // Until the router has read the frame, the answer has not begun there.
+  const reader = asked.body?.getReader();
+  let seen = '';
+  while (!seen.includes('You')) seen += new TextDecoder().decode((await reader?.read())?.value);
   const early = await cancel(world);
   assert.equal(await codeOf(early), 'TASK_UNDER_WAY');
   held.open();
-  assert.equal((await asked).status, 200);
+  while ((await reader?.read())?.done === false);
   assert.equal(world.gateway.ends[0]?.outcome, 'completed');
   assert.equal(world.gateway.ends[0]?.paidMiners.length, 1);
 });

@@ -148,7 +148,7 @@ test('a socket that gives no sign of life is cut, and its requests give their pl
   const held = gate();
   const world = await start(t, [{ beforePrecommit: () => held.opened }]);
   t.after(() => held.open());
-  const { url, sockets } = await impatient(t, world, { heartbeatMs: 50, silenceMs: 400 });
+  const { url, sockets } = await impatient(t, world, { heartbeatMs: 50, silenceMs: 2_000 });
   const half = new StreamClient(url, { ...AUTHORISED, autoPong: false });
   const alive = await dial(t, { url });
   await half.first('ready');

@@ -13,7 +13,7 @@ async function open(
   { policy, ...options }: Omit<WorldOptions, 'policy'> & { policy?: Partial<SessionPolicy> } = {},
 ): Promise<World> {
   const world = await startWorld(scripts, {
-    firstTokenMs: 800,
+    firstTokenMs: 1_500,
     ...options,
     policy: { redundancy: 1, ...policy },
   });
@@ -75,9 +75,10 @@ test('Acked: miners that never precommit are replaced in time for a majority', a
   const world = await open(t, [{}, stuck, stuck, {}], {
     policy: { redundancy: 3, taskSeconds: 60 },
   });
+  // Long before the task's own end.
   const startedAt = Date.now();
   assert.equal((await world.chat('hi')).status, 200);
-  assert.ok(Date.now() - startedAt < 10_000);
+  assert.ok(Date.now() - startedAt < 30_000);
   assert.equal(paid(world)?.length, 2);
   assert.ok(paid(world)?.includes(world.miner(3).address));
 });
@@ -97,7 +98,7 @@ test('Precommitted: a miner that never reveals is not waited for, and is not pai
 
 test('Precommitted: where no majority reveals, there is no quorum', async (t) => {
   const mute = { beforeCommit: NEVER };
-  const world = await open(t, [{}, mute, mute], { policy: { redundancy: 3, taskSeconds: 1 } });
+  const world = await open(t, [{}, mute, mute], { policy: { redundancy: 3, taskSeconds: 4 } });
   assert.equal(await codeOf(await world.chat('hi')), 'NO_QUORUM');
   assert.deepEqual(endOf(world), ['no-quorum']);
   assert.deepEqual(paid(world), []);

@@ -50,15 +50,14 @@ test('of requests that hammer two routers, none fails when one of them is stoppe
     }
   };
   const clients = Promise.all(Array.from({ length: CLIENTS }, (_, name) => client(name)));
-  await Promise.race([clients, until(() => answered > CLIENTS * 3, 'answers', 20_000)]);
+  await Promise.race([clients, until(() => answered > CLIENTS * 3, 'answers', 60_000)]);
   const exited = once(first.process, 'exit');
   first.process.kill('SIGTERM');
   assert.deepEqual(await exited, [0, null]);
-  const atExit = answered;
-  await Promise.race([clients, until(() => answered > atExit + CLIENTS, 'more answers', 20_000)]);
+  // Some that come after the exit were given before it; those that went on to the other count.
+  await Promise.race([clients, until(() => moved > CLIENTS * 2, 'answers of the other', 60_000)]);
   isOver = true;
   await clients;
-  assert.ok(moved > CLIENTS, `${moved} of ${answered} went to the other router`);
 });
 
 /** @returns the whole stream; `null` when the router did not take the request on.
@@ -75,7 +74,7 @@ async function ask(url: string, idempotencyKey: string): Promise<string | null> 
         'content-type': 'application/json',
         'idempotency-key': idempotencyKey,
       },
-      signal: AbortSignal.timeout(20_000),
+      signal: AbortSignal.timeout(60_000),
     });
   } catch {
     // Nothing of an answer came: it is not there any more.

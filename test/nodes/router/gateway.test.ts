@@ -99,7 +99,7 @@ test('the gateway takes a session from its opening to its close', async () => {
   await withWorkers(env, FAKES, async () => {
     await gateway.start(REQUEST);
     await gateway.start(REQUEST);
-    assert.equal((await gateway.awaitState(sessionId, 'Open', 10_000)).state, 'Open');
+    assert.equal((await gateway.awaitState(sessionId, 'Open', 60_000)).state, 'Open');
     const submission = {
       taskId,
       requestCid: 'request-cid',
@@ -140,10 +140,10 @@ test('a session that has ended can be waited for and closed again, and answers a
   const sessionId = '4242';
   await withWorkers(env, FAKES, async () => {
     await gateway.start({ ...REQUEST, sessionId });
-    await gateway.awaitState(sessionId, 'Open', 10_000);
+    await gateway.awaitState(sessionId, 'Open', 60_000);
     await gateway.close(sessionId);
     await env.client.workflow.getHandle(workflowIds.session(CHAIN, sessionId)).result();
-    assert.equal((await gateway.awaitState(sessionId, 'Open', 10_000)).state, 'Closed');
+    assert.equal((await gateway.awaitState(sessionId, 'Open', 60_000)).state, 'Closed');
     assert.equal((await gateway.close(sessionId)).state, 'Closed');
   });
 });
@@ -175,7 +175,7 @@ test('the gateway says which field of a change cannot be, and how little is free
   const sessionId = '4343';
   await withWorkers(env, FAKES, async () => {
     await gateway.start({ ...REQUEST, sessionId });
-    const { policy } = await gateway.awaitState(sessionId, 'Open', 10_000);
+    const { policy } = await gateway.awaitState(sessionId, 'Open', 60_000);
     const change = {
       sessionId,
       policy: { ...policy, model: 'n' },

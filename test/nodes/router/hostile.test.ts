@@ -4,10 +4,10 @@ import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { API_KEY, startWorld, until, type World } from './support.js';
 
-const HEADERS_MS = 300;
-const REQUEST_MS = 600;
+const HEADERS_MS = 1_000;
+const REQUEST_MS = 2_000;
 /** The server looks at its limits every so often. */
-const CLOSED_MS = 5_000;
+const CLOSED_MS = 30_000;
 
 async function start(t: TestContext): Promise<World> {
   const limits = { headersMs: HEADERS_MS, requestMs: REQUEST_MS };

@@ -51,7 +51,7 @@ test('the first oracle that gives a sound verdict is believed', async (t) => {
   const failing = await oracle(t, (_request, response) => response.writeHead(500).end());
   const sound = await oracle(t, saying(VERDICT));
   const closed = { ...sound, url: 'http://127.0.0.1:1' };
-  const judge = createJudge([closed, silent, failing, sound], 300);
+  const judge = createJudge([closed, silent, failing, sound], 2_000);
   assert.deepEqual(await judge(REQUEST, signal), VERDICT);
 });
 
@@ -67,7 +67,7 @@ test('a verdict that breaks its own rules is not believed', async (t) => {
     { nothing: true },
   ];
   for (const verdict of unsound) {
-    const judge = createJudge([await oracle(t, saying(verdict))], 1_000);
+    const judge = createJudge([await oracle(t, saying(verdict))], 20_000);
     await assert.rejects(judge(REQUEST, signal), { code: 'ORACLE_UNREACHABLE' });
   }
 });

@@ -97,20 +97,21 @@ function alive(): number {
 
 const unsent = ({ connections }: Door) => [...connections].map((socket) => socket.writableLength);
 
-/** Waits until nothing has moved for a while: what the kernel takes, it has taken. */
+/** Waits until nothing has moved for many looks: what the kernel takes, it has taken. Looks count, not
+ * time, which passes as well while this process is not scheduled. */
 async function settled(door: Door): Promise<void> {
   const written = () =>
     [...door.connections].reduce((sum, { bytesWritten }) => sum + bytesWritten, 0);
   let last = -1;
-  let since = Date.now();
+  let still = 0;
   await until(
     () => {
-      if (written() !== last) since = Date.now();
+      still = written() === last ? still + 1 : 0;
       last = written();
-      return Date.now() - since > 500;
+      return still > 100;
     },
     'an end of the writing',
-    30_000,
+    60_000,
   );
 }
 

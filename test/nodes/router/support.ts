@@ -114,7 +114,7 @@ export function viewOf(change: Partial<SessionView> = {}): SessionView {
 }
 
 /** Polls until `condition` holds. */
-export async function until(condition: () => boolean, what: string, ms = 8_000): Promise<void> {
+export async function until(condition: () => boolean, what: string, ms = 30_000): Promise<void> {
   for (const deadline = Date.now() + ms; !condition(); await delay(5)) {
     if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
   }
@@ -388,7 +388,7 @@ export class World {
         'content-type': 'application/json',
         ...(init.headers as Record<string, string> | undefined),
       },
-      signal: init.signal ?? AbortSignal.timeout(15_000),
+      signal: init.signal ?? AbortSignal.timeout(60_000),
     });
     await checkAnswer(init.method ?? 'GET', url.pathname, response);
     return response;

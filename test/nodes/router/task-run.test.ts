@@ -101,7 +101,7 @@ test('a primary that dies in mid-stream is replaced, and the client gets the who
 });
 
 test('a primary that does not begin in time is replaced', async (t) => {
-  const world = await startWorld([{ isDeaf: true }, { isDeaf: true }, {}], { firstTokenMs: 150 });
+  const world = await startWorld([{ isDeaf: true }, { isDeaf: true }, {}], { firstTokenMs: 1_500 });
   t.after(() => world.close());
   const response = await world.chat('hi');
   assert.equal(response.status, 200);
