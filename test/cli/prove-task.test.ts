@@ -18,7 +18,7 @@ before(async () => {
   network = await createNetwork();
 });
 
-const signal = AbortSignal.timeout(20_000);
+const signal = AbortSignal.timeout(120_000);
 
 function depsOf(miner: number): ProveDeps {
   const { store, identity, chain, models, feeBps } = network.deps;

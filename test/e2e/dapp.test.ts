@@ -38,7 +38,7 @@ import { CortensorClient } from '../../sdk/index.js';
 import { blocks, readPage } from '../docs/markdown.js';
 
 const CONFIG = `
-router: { port: 0, firstToken: 2s }
+router: { port: 0, firstToken: 5s }
 settlement: { maxTasks: 20, maxAge: 2s }
 dapps: { every: 250ms }
 models: [{ name: scripted, pricePerTokenWei: '1000000000000' }]

@@ -103,7 +103,7 @@ describe('runFile', () => {
     assert.deepEqual(result.faults, ['ended with SIGKILL']);
   });
 
-  it('ends a file that does not end, and what it started', { timeout: 20_000 }, async () => {
+  it('ends a file that does not end, and what it started', { timeout: 120_000 }, async () => {
     const result = await run(
       `
       import { spawn } from 'node:child_process';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { startAnvil } from '../../servers/start/index.js';
 import { rpc } from '../../servers/start/rpc.js';
 import { Supervisor } from '../../servers/supervise.js';
@@ -35,8 +36,8 @@ describe('startAnvil', () => {
     const head = await call('eth_getBlockByNumber', 'latest', false);
 
     const state = join(data, 'chain/main.json.gz');
-    const blocksMs = Date.now();
-    await waitUntil(() => statSync(state).mtimeMs > blocksMs, 'the state to be saved');
+    const saved = () => gunzipSync(readFileSync(state)).toString();
+    await waitUntil(() => saved().includes(rich), 'the state to be saved, up to the last of it');
     const killed = supervisor.pid('chain-main') as number;
     process.kill(killed, 'SIGKILL');
     await waitUntil(async () => {

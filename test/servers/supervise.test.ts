@@ -23,7 +23,8 @@ describe('Supervisor', () => {
     process.kill(first, 'SIGKILL');
     const second = await waitUntil(() => {
       const pid = supervisor.pid('a');
-      return pid !== undefined && pid !== first && pid;
+      const isReady = events.filter(({ kind }) => kind === 'ready').length === 2;
+      return isReady && pid !== undefined && pid !== first && pid;
     }, 'a new process');
     assert.ok(isAlive(second));
     assert.deepEqual(

@@ -17,7 +17,7 @@ export function temporaryFolder(t: TestContext): string {
 export async function waitUntil<T>(
   ask: () => T | Promise<T>,
   what: string,
-  limitMs = 15_000,
+  limitMs = 60_000,
 ): Promise<Exclude<T, false | undefined>> {
   const deadline = Date.now() + limitMs;
   for (;;) {

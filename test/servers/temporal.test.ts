@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Client, Connection } from '@temporalio/client';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { obtain, temporalTestServer } from '../../servers/obtain/index.js';
 import { startTemporal } from '../../servers/start/index.js';
 import { Supervisor } from '../../servers/supervise.js';
+import { startTimeSkipping } from '../support/workflows.js';
 import { temporaryFolder, waitUntil } from './support.js';
 
 describe('startTemporal', () => {
@@ -58,10 +57,7 @@ describe('startTemporal', () => {
 
 describe('temporalTestServer', () => {
   it('skips a month in no time', async (t) => {
-    const { path } = await obtain(temporalTestServer);
-    const environment = await TestWorkflowEnvironment.createTimeSkipping({
-      server: { executable: { type: 'existing-path', path } },
-    });
+    const environment = await startTimeSkipping();
     t.after(() => environment.teardown());
     const startMs = await environment.currentTimeMs();
     await environment.sleep('30 days');
@@ -73,7 +69,7 @@ async function withClient<T>(
   address: string,
   use: (client: Client & { readonly connection: Connection }) => Promise<T>,
 ): Promise<T> {
-  const connection = await Connection.connect({ address, connectTimeout: '2s' });
+  const connection = await Connection.connect({ address, connectTimeout: '20s' });
   try {
     return await use(Object.assign(new Client({ connection }), { connection }));
   } finally {

@@ -154,7 +154,7 @@ export async function untilQuiet(handle: WorkflowHandle): Promise<void> {
 }
 
 /** Real time, not skipped. */
-const UNTIL_TRUE_MS = 20_000;
+const UNTIL_TRUE_MS = 60_000;
 
 /** The first argument of a message, as histories hold it. */
 export function argumentOf<T>(

@@ -196,7 +196,7 @@ const tasksOf = (handle: WorkflowHandle) =>
 
 /** Repeats a message, as routers do, that came while one run handed over to the next. */
 async function persistently<T>(send: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     try {
       return await send();

@@ -3,7 +3,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,6 +10,7 @@ import { gunzipSync } from 'node:zlib';
 import { Wallet, type JsonRpcProvider } from 'ethers';
 import { openProvider } from '../../../adapters/chain/provider.js';
 import { anvil, obtain } from '../../../servers/obtain/index.js';
+import { claimPort } from '../../../servers/ports.js';
 
 export const CHAIN_ID = 31_337;
 
@@ -35,7 +35,7 @@ export interface TestAnvil {
 export async function startTestAnvil(...args: string[]): Promise<TestAnvil> {
   const { path } = await obtain(anvil, {});
   const folder = await mkdtemp(join(tmpdir(), 'cortensor-test-anvil-'));
-  const port = await freePort();
+  const port = await claimPort(folder, 'anvil');
   const url = `http://127.0.0.1:${port}`;
   const provider = openProvider({ chainId: CHAIN_ID, rpcUrls: [url] });
   let child = await launch(path, provider, ['--port', `${port}`, '--quiet', ...args]);
@@ -67,7 +67,7 @@ async function launch(
   args: readonly string[],
 ): Promise<ChildProcess> {
   const child = spawn(path, args, { stdio: 'ignore' });
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     try {
       await provider.getBlockNumber();
@@ -83,14 +83,4 @@ async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGKILL');
   await once(child, 'exit');
-}
-
-/** A port of 127.0.0.1 that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

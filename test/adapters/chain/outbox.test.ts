@@ -73,7 +73,7 @@ function fails(code: ErrorCode, details: Record<string, unknown> = {}) {
   };
 }
 
-const deadline = (ms = 20_000): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(ms) });
+const deadline = (ms = 60_000): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(ms) });
 
 /** Payloads of the signer's transactions to the target, in the order of the chain. */
 async function pingsOnChain(provider: JsonRpcProvider): Promise<string[]> {
@@ -559,9 +559,9 @@ async function persistently<T>(run: () => Promise<T>): Promise<T> {
 }
 
 async function poll(until: () => Promise<boolean>): Promise<void> {
-  const limit = Date.now() + 15_000;
+  const limit = Date.now() + 60_000;
   while (!(await until())) {
-    if (Date.now() > limit) throw new Error('the condition did not come true in 15 s');
+    if (Date.now() > limit) throw new Error('the condition did not come true in 60 s');
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -5,13 +5,13 @@ import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { openProvider } from '../../../adapters/chain/provider.js';
 import { EngineError } from '../../../domain/errors.js';
-import { CHAIN_ID, freePort, startTestAnvil, type TestAnvil } from './anvil.js';
+import { CHAIN_ID, startTestAnvil, type TestAnvil } from './anvil.js';
 
 let anvil: TestAnvil;
-/** A URL that nobody answers, with a key in its path as providers have it. */
-let nobody: string;
+/** A URL that nobody answers, with a key in its path as providers have it. Not port 1, which `fetch` refuses
+ * by itself. */
+const nobody = 'http://127.0.0.1:2/secret-api-key';
 before(async () => {
-  nobody = `http://127.0.0.1:${await freePort()}/secret-api-key`;
   anvil = await startTestAnvil();
 });
 after(async () => {
@@ -32,7 +32,7 @@ async function withNode(handler: Handler, run: (url: string) => Promise<void>): 
   }
 }
 
-async function failureOf(rpcUrls: string[], callTimeoutMs = 1_000): Promise<EngineError> {
+async function failureOf(rpcUrls: string[], callTimeoutMs = 20_000): Promise<EngineError> {
   const provider = openProvider({ chainId: CHAIN_ID, rpcUrls }, { callTimeoutMs });
   try {
     await provider.getBlockNumber();

@@ -33,7 +33,7 @@ const ASK =
   new Interface(sessionQueueAbi as unknown as InterfaceAbi).getFunction('requestInference')
     ?.selector ?? '0x';
 
-const MINED_MS = 10_000;
+const MINED_MS = 60_000;
 
 /** What is asked, with defaults. */
 export interface Ask {

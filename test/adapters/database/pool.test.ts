@@ -22,7 +22,7 @@ after(async () => {
 async function failureAt(change: (url: URL) => void): Promise<EngineError> {
   const url = new URL(postgres.url);
   change(url);
-  const other = openPool(url.href, { connectTimeoutMs: 1_000 });
+  const other = openPool(url.href, { connectTimeoutMs: 20_000 });
   try {
     await query(other, 'select 1');
   } catch (error) {

@@ -24,7 +24,7 @@ after(async () => {
   await kubo.stop();
   await rm(data, { recursive: true });
 });
-const store = openBlockStore({ apiUrl: kubo.apiUrl, timeoutMs: 5_000 });
+const store = openBlockStore({ apiUrl: kubo.apiUrl, timeoutMs: 20_000 });
 const block = new TextEncoder().encode('a block');
 
 /** Something that answers like a Kubo that is wrong, slow or broken. */
@@ -106,10 +106,10 @@ test('a block that a Kubo which is there does not find in time is missing', asyn
     response.setHeader('content-type', 'application/json');
     if (request.url?.includes('/version')) response.end('{"Version":"0.42.0"}');
   });
-  const slow = openBlockStore({ apiUrl, timeoutMs: 200 });
+  const slow = openBlockStore({ apiUrl, timeoutMs: 1_000 });
   const started = performance.now();
   await assert.rejects(slow.get(cidOf(block)), { code: 'CONTENT_MISSING' });
-  assert.ok(performance.now() - started < 2_000);
+  assert.ok(performance.now() - started < 20_000);
 });
 
 test('a Kubo that is down, hangs or fails is unreachable, never a missing block', async () => {

@@ -3,8 +3,6 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { existsSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
@@ -15,6 +13,7 @@ import { cidOf } from '../../../adapters/ipfs/cid.js';
 import { addContent } from '../../../adapters/ipfs/content-store.js';
 import { addToHost, openHost, type Host } from '../../../adapters/ipfs/host.js';
 import { readWhole } from '../../../adapters/ipfs/read-content.js';
+import { claimPort } from '../../../servers/ports.js';
 import { api, Fixture, inChunks, pattern } from './kubo-fixture.js';
 
 const fixture = await Fixture.create();
@@ -113,7 +112,7 @@ test(
   { skip: versity === undefined ? 'needs versitygw on PATH or CORTENSOR_VERSITYGW' : false },
   async () => {
     const [access = '', secret = ''] = CREDENTIALS.split(':');
-    const port = await freePort();
+    const port = await claimPort(fixture.data, 's3');
     const root = join(fixture.data, 's3');
     await mkdir(join(root, 'bucket'), { recursive: true });
     const args = ['--access', access, '--secret', secret, '--port', `127.0.0.1:${port}`];
@@ -225,16 +224,8 @@ async function isSigned(request: IncomingMessage, body: Buffer, url: string): Pr
   return (await signer.authHeader()) === request.headers.authorization;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 async function untilUp(url: string): Promise<void> {
-  for (const deadline = Date.now() + 20_000; ; await setTimeout(50)) {
+  for (const deadline = Date.now() + 60_000; ; await setTimeout(50)) {
     try {
       await fetch(url, { signal: AbortSignal.timeout(1_000) });
       return;

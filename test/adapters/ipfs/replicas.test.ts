@@ -16,9 +16,9 @@ const fixture = await Fixture.create();
 after(() => fixture.close());
 const kubos = await Promise.all(['a', 'b'].map((name) => fixture.kubo(name)));
 const [a, b] = kubos.map(({ apiUrl }) => apiUrl) as [string, string];
-const nodes = [a, b].map((apiUrl) => openKubo({ apiUrl, timeoutMs: 5_000 }));
+const nodes = [a, b].map((apiUrl) => openKubo({ apiUrl, timeoutMs: 20_000 }));
 const [first, second] = nodes as [(typeof nodes)[0], (typeof nodes)[0]];
-const both = openBlockStore({ apiUrl: a, replicas: [b], minReplicas: 2, timeoutMs: 5_000 });
+const both = openBlockStore({ apiUrl: a, replicas: [b], minReplicas: 2, timeoutMs: 20_000 });
 const text = (value: string) => new TextEncoder().encode(value);
 const all = { part: 0, of: 1 };
 
@@ -89,7 +89,7 @@ test('reads go on to another node when one hangs, lies or has lost the block', a
   const cid = await both.put(text('read me'));
   const hanging = await fixture.server(() => {});
   const lying = await fixture.server((_, response) => response.end('other bytes'));
-  const lost = openBlockStore({ apiUrl: a, replicas: [b], timeoutMs: 5_000 });
+  const lost = openBlockStore({ apiUrl: a, replicas: [b], timeoutMs: 20_000 });
   for (const wrong of [hanging, lying]) {
     const store = openBlockStore({ apiUrl: wrong, replicas: [b], timeoutMs: 20_000 });
     assert.deepEqual(await store.get(cid), text('read me'));
@@ -113,7 +113,7 @@ test('a block is missing only when every node says so; with one away, nobody kno
 test('a node that has lost everything gets it all back from the other, pins included', async () => {
   const single = await both.put(text('a single block'));
   const bytes = pattern(3 * 1024 * 1024 + 5);
-  const { cid: file } = await addContent({ apiUrl: b, timeoutMs: 5_000 }, inChunks(bytes), {
+  const { cid: file } = await addContent({ apiUrl: b, timeoutMs: 20_000 }, inChunks(bytes), {
     maxBytes: bytes.length,
   });
   for await (const cid of first.pins()) await first.unpin(cid);
@@ -133,7 +133,7 @@ test('a node that has lost everything gets it all back from the other, pins incl
 test('damaged blocks, single ones and leaves of files, are found by their hash and restored', async () => {
   const single = await both.put(text('damage me'));
   const bytes = pattern(2 * 1024 * 1024 + 9, 5);
-  const { cid: file } = await addContent({ apiUrl: b, timeoutMs: 5_000 }, inChunks(bytes), {
+  const { cid: file } = await addContent({ apiUrl: b, timeoutMs: 20_000 }, inChunks(bytes), {
     maxBytes: bytes.length,
   });
   await repairNodes(nodes, all);

@@ -45,8 +45,8 @@ const finish = (finish_reason: string): unknown => ({ choices: [{ delta: {}, fin
 const usage = { choices: [], usage: { prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 } };
 const whole = [delta('Pa'), delta('ris 🎉'), finish('stop'), usage, '[DONE]'].map(event).join('');
 
-const open = (baseUrl: string): ReturnType<typeof openOpenAiBackend> =>
-  openOpenAiBackend({ baseUrl, model: 'remote', apiKey: 'sk-secret', silenceMs: 300 });
+const open = (baseUrl: string, silenceMs = 30_000): ReturnType<typeof openOpenAiBackend> =>
+  openOpenAiBackend({ baseUrl, model: 'remote', apiKey: 'sk-secret', silenceMs });
 
 test('an answer is streamed as the server streams it, with its usage', async () => {
   let sent: Record<string, unknown> = {};
@@ -111,7 +111,7 @@ test('a server that fails, lies or breaks off is a failed backend, and its words
     'without headers': () => {},
   };
   for (const [how, answer] of Object.entries(failures)) {
-    const backend = open(await serve(answer));
+    const backend = open(await serve(answer), 300);
     await assert.rejects(
       collect(backend, ask('capital?')),
       (error: unknown) => {

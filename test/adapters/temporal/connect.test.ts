@@ -26,7 +26,7 @@ test('a Temporal that is not there is unreachable for clients and workers, in bo
     assert.rejects(connectClient(config), { code: 'TEMPORAL_UNREACHABLE' }),
     assert.rejects(connectWorker(config), { code: 'TEMPORAL_UNREACHABLE' }),
   ]);
-  assert.ok(performance.now() - started < 15_000);
+  assert.ok(performance.now() - started < 60_000);
 });
 
 test('an API key or an identity that is missing or no identity is an error before any connection', async () => {
