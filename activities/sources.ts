@@ -6,7 +6,7 @@
 import { Context } from '@temporalio/activity';
 import type { SourceCatalogue, SourceRecord } from '../adapters/database/source-catalogue.js';
 import type { IndexedChunk, SourceIndex } from '../adapters/database/source-index.js';
-import type { TextRow, VectorRow } from '../adapters/database/user-table.js';
+import type { TextRow, VectorRow } from '../adapters/database/user/table.js';
 import type { BlockStore } from '../adapters/ipfs/block-store.js';
 import type { TextChunk } from '../adapters/source/chunks.js';
 import type { SourceKey, SourceKeys } from '../adapters/source/keys.js';

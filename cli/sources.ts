@@ -4,14 +4,15 @@ import type { Client } from '@temporalio/client';
 import type pg from 'pg';
 import type { SourceActivityDeps } from '../activities/sources.js';
 import { migrate } from '../adapters/database/migrate.js';
-import { openPool } from '../adapters/database/pool.js';
 import {
   openSourceCatalogue,
   SOURCE_SCHEMA,
   type SourceRecord,
 } from '../adapters/database/source-catalogue.js';
 import { openSourceIndex, type SourceIndex } from '../adapters/database/source-index.js';
-import { readTable, readVectors } from '../adapters/database/user-table.js';
+import { readCertificates } from '../adapters/database/user/access.js';
+import { openUserDatabase, type UserDatabase } from '../adapters/database/user/database.js';
+import { readTable, readVectors } from '../adapters/database/user/table.js';
 import { EMBEDDING_DIMENSIONS, openEmbedder } from '../adapters/embedding/embedder.js';
 import { openTokenCounter } from '../adapters/embedding/token-counter.js';
 import { addContent, cidOfContent } from '../adapters/ipfs/content-store.js';
@@ -23,7 +24,7 @@ import { chunkSections } from '../adapters/source/chunks.js';
 import { extractSections } from '../adapters/source/extract.js';
 import { createSourceKeys } from '../adapters/source/keys.js';
 import { termsOf } from '../adapters/source/terms.js';
-import type { EngineConfig } from '../domain/config.js';
+import type { EngineConfig, UserDatabaseConfig } from '../domain/config.js';
 import { SOURCES_HOLDER } from '../domain/content.js';
 import { EngineError } from '../domain/errors.js';
 import { SOURCE_LIMITS } from '../domain/source.js';
@@ -63,35 +64,45 @@ export async function openSources(deps: {
   const embed = async (texts: readonly string[]) => (await embedder()).embed(texts);
   const countTokens = await openTokenCounter(config.embedding.folder);
 
-  const pools = new Map<string, Promise<pg.Pool>>();
-  const allowDatabase = (owner: string, name: string): void => {
-    const owners = Object.hasOwn(config.databases, name) ? config.databases[name]?.owners : [];
-    if (owners?.includes(owner) === true) return;
+  const databases = new Map<string, Promise<UserDatabase>>();
+  const allowDatabase = (owner: string, name: string): UserDatabaseConfig => {
+    const database = Object.hasOwn(config.databases, name) ? config.databases[name] : undefined;
+    if (database?.owners.includes(owner) === true) return database;
     throw new EngineError('SOURCE_INVALID', {
       field: 'database',
       expected: 'a configured database of yours',
     });
   };
-  const openDatabase = (owner: string, name: string): Promise<pg.Pool> => {
-    allowDatabase(owner, name);
+  const openDatabase = (owner: string, name: string): Promise<UserDatabase> => {
+    const { url, tls, ca, allowPrivate } = allowDatabase(owner, name);
     const open = async () => {
-      const url = config.databases[name]?.url ?? 'env:';
-      return openPool(await readSecret(url), {
+      const access = {
+        url: await readSecret(url),
+        tls,
+        ca: ca === null ? null : await readCertificates(ca, readSecret),
+        allowPrivate,
+      };
+      return openUserDatabase(access, {
         maxConnections: USER_CONNECTIONS,
         statementTimeoutMs: STATEMENT_MS,
       });
     };
-    const opened = pools.get(name) ?? open();
-    pools.set(name, opened);
-    opened.catch(() => pools.delete(name));
+    const opened = databases.get(name) ?? open();
+    databases.set(name, opened);
+    opened.catch(() => databases.delete(name));
     return opened;
+  };
+  const openIndexPool = async (owner: string, name: string): Promise<pg.Pool> => {
+    const database = await openDatabase(owner, name);
+    if (database.kind === 'postgresql') return database.pool;
+    throw new EngineError('SOURCE_INVALID', { field: 'index', expected: 'a PostgreSQL' });
   };
 
   const indexes = new Map<string, Promise<SourceIndex>>();
   const openIndex = ({ owner, index: name }: Pick<SourceRecord, 'owner' | 'index'>) => {
     if (name !== null) allowDatabase(owner, name);
     const open = async () => {
-      const on = name === null ? pool : await openDatabase(owner, name);
+      const on = name === null ? pool : await openIndexPool(owner, name);
       const index = openSourceIndex(on, EMBEDDING_DIMENSIONS);
       await index.prepare();
       return index;
@@ -153,8 +164,8 @@ export async function openSources(deps: {
       unpin: (cid) => store.unpin(cid, { holder: SOURCES_HOLDER }),
     }),
     async close() {
-      const opened = await Promise.allSettled(pools.values());
-      for (const result of opened) if (result.status === 'fulfilled') await result.value.end();
+      const opened = await Promise.allSettled(databases.values());
+      for (const result of opened) if (result.status === 'fulfilled') await result.value.close();
       if (embedder.isOpen()) await (await embedder()).close();
     },
   };

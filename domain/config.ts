@@ -159,6 +159,8 @@ export interface HostConfig {
   readonly kind: HostKind;
   /** Of a bucket: path-style, `https://host/bucket`. */
   readonly url: string;
+  /** Owners whose sessions may name it, `wallet:0x…` in lower case; empty: only commands use it. */
+  readonly owners: readonly string[];
   /** Lets it be on this machine or in its network. */
   readonly allowPrivate: boolean;
   /** Of a bucket; `auto` where the store has none. */
@@ -169,10 +171,16 @@ export interface HostConfig {
 
 /** A user's database: sources read its tables, or keep their chunks there. */
 export interface UserDatabaseConfig {
-  /** `postgres://…`, of a role that is no superuser. */
+  /** `postgres://…` or `mysql://…`, of an account that is no superuser; its query is left aside. */
   readonly url: SecretRef;
   /** Callers of the router that may use it: `key:NAME`, `wallet:0x…` in lower case. */
   readonly owners: readonly string[];
+  /** Encrypts the connection and verifies the certificate. */
+  readonly tls: boolean;
+  /** Certificates to trust in place of the system's, PEM; `null` = the system's. */
+  readonly ca: SecretRef | null;
+  /** Lets it be on this machine or in its network. */
+  readonly allowPrivate: boolean;
 }
 
 export interface EngineConfig {

@@ -106,6 +106,7 @@ export const ERRORS = {
   SINK_UNREACHABLE: entry(503, 'storage', 'the sink could not be reached', true),
   DATABASE_UNREACHABLE: entry(503, 'storage', 'the database could not be reached', true),
   DATABASE_REFUSED: entry(500, 'storage', 'the database refused the statement'),
+  DATABASE_UNTRUSTED: entry(500, 'storage', 'the database has no certificate that is trusted'),
   SEAL_BROKEN: entry(422, 'storage', 'the sealed data could not be opened'),
   SEAL_NOT_RECIPIENT: entry(403, 'storage', 'the identity is not a reader of the sealed data'),
   KEY_FILE_UNSAFE: entry(500, 'storage', 'the key file is not safe'),

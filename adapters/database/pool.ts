@@ -1,10 +1,12 @@
 /**
  * Connections to PostgreSQL, and the one place that turns its errors into the engine's: what a retry
- * can mend is DATABASE_UNREACHABLE, everything else is DATABASE_REFUSED and final.
+ * can mend is DATABASE_UNREACHABLE, everything else is final.
  * SQLSTATE codes: https://www.postgresql.org/docs/18/errcodes-appendix.html
  */
 import pg from 'pg';
 import { EngineError, type ErrorDetails } from '../../domain/errors.js';
+import { findRefusal } from '../net/address-guard.js';
+import { certificateFault } from '../net/certificate.js';
 
 export interface PoolOptions {
   /** Connections at most. @default 10 */
@@ -52,7 +54,7 @@ export function openPool(url: string, options: PoolOptions = {}): pg.Pool {
 
 /**
  * Runs one statement.
- * @throws DATABASE_UNREACHABLE, DATABASE_REFUSED — see `translateDatabaseError`.
+ * @throws as `translateDatabaseError` has it.
  */
 export async function query<Row extends pg.QueryResultRow>(
   on: Pick<pg.Pool, 'query'> | Pick<pg.PoolClient, 'query'>,
@@ -71,7 +73,7 @@ export async function query<Row extends pg.QueryResultRow>(
  * Runs `work` in one transaction: committed when it resolves, rolled back when it throws. When the
  * connection breaks during the commit nobody knows which of both happened, so `work` must be
  * idempotent by a key of its own.
- * @throws what `work` throws; DATABASE_UNREACHABLE, DATABASE_REFUSED otherwise.
+ * @throws what `work` throws; otherwise as `translateDatabaseError` has it.
  */
 export async function inTransaction<T>(
   pool: pg.Pool,
@@ -123,11 +125,15 @@ const NAMING_STATE = /^(23|28|3D|3F|42)/;
  * Turns an error of `pg` into the engine's; an EngineError comes back as it is.
  * @returns DATABASE_UNREACHABLE — network, shutdown, too many connections, deadlock, time-out;
  *   DATABASE_REFUSED — credentials, permission, constraint, unknown relation, and all other SQLSTATEs;
+ *   DATABASE_UNTRUSTED — the handshake failed, with `reason` as `certificateFault` has it;
+ *   ADDRESS_REFUSED — a user's database at an address that is closed to it;
  *   INTERNAL — not an error of the database.
  */
 export function translateDatabaseError(error: unknown): EngineError {
   if (error instanceof EngineError) return error;
   if (!(error instanceof Error)) return new EngineError('INTERNAL', {}, { cause: error });
+  const refusal = findRefusal(error);
+  if (refusal !== undefined) return refusal;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (error instanceof pg.DatabaseError) {
     const details = describeState(error, code);
@@ -138,12 +144,14 @@ export function translateDatabaseError(error: unknown): EngineError {
   if (NETWORK_CODES.has(code)) {
     return new EngineError('DATABASE_UNREACHABLE', { reason: code }, { cause: error });
   }
+  const fault = certificateFault(error);
+  if (fault !== undefined) {
+    return new EngineError('DATABASE_UNTRUSTED', { reason: fault }, { cause: error });
+  }
   if (LOST_CONNECTION.test(error.message)) {
     return new EngineError('DATABASE_UNREACHABLE', { reason: error.message }, { cause: error });
   }
-  if (
-    /does not support SSL|certificate|SASL|SCRAM|password must be a string/i.test(error.message)
-  ) {
+  if (/SASL|SCRAM|password must be a string/i.test(error.message)) {
     return new EngineError('DATABASE_REFUSED', { reason: error.message }, { cause: error });
   }
   return new EngineError('INTERNAL', { reason: error.name }, { cause: error });

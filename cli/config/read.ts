@@ -72,7 +72,7 @@ export function readSettings(source: Source, env: Environment): Settings {
     databases: Object.fromEntries(
       Object.entries(content.databases).map(([key, database]) => [
         key,
-        { ...database, url: secret(database.url) },
+        { ...database, url: secret(database.url), ca: secretOrNull(database.ca) },
       ]),
     ),
     sinks: Object.fromEntries(

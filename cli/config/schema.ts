@@ -204,6 +204,7 @@ const DYNAMIC_CONFIG = {
 const userHost = z.strictObject({
   kind: z.enum(HOST_KINDS, { error: `one of ${HOST_KINDS.join(', ')}` }),
   url,
+  owners: z.array(text('a wallet such as wallet:0x…', /^wallet:0x[0-9a-f]{40}$/)).default([]),
   allowPrivate: flag.default(false),
   region: label.default('auto'),
   credentials: secret.nullable().default(null),
@@ -297,6 +298,9 @@ export const fileSchema = section({
         owners: z
           .array(text('a caller such as key:NAME', /^(key:.{1,200}|wallet:0x[0-9a-f]{40})$/))
           .min(1),
+        tls: flag.default(true),
+        ca: secret.nullable().default(null),
+        allowPrivate: flag.default(false),
       }),
     )
     .default({}),

@@ -10,10 +10,12 @@ import type { Prepared, StartOptions } from './options.js';
 
 export interface MariadbOptions extends StartOptions {
   readonly port?: number;
+  /** PEM files to encrypt with; without them it does not. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
 }
 
 export interface MariadbHandle {
-  /** `mysql://root@…`: the server trusts its machine, and does not encrypt. */
+  /** `mysql://root@…`: the server trusts its machine. */
   readonly url: string;
 }
 
@@ -22,7 +24,7 @@ export interface MariadbHandle {
  * @throws SERVER_NOT_FOUND, PORT_TAKEN
  */
 export async function prepareMariadb(options: MariadbOptions): Promise<Prepared<MariadbHandle>> {
-  const { data } = options;
+  const { data, tls } = options;
   const { path } = await obtain(mariadb, options.obtain);
   const port = await claimPort(data, 'mariadb', options.port);
   const base = mariadbBase(path);
@@ -42,8 +44,10 @@ export async function prepareMariadb(options: MariadbOptions): Promise<Prepared<
     `--port=${port}`,
     '--bind-address=127.0.0.1',
     '--innodb-log-file-size=32M',
-    // At each start it would draw an RSA key, which takes a busy machine a minute.
-    '--skip-ssl',
+    ...(tls === undefined
+      ? // At each start it would draw an RSA key, which takes a busy machine a minute.
+        ['--skip-ssl']
+      : [`--ssl-cert=${tls.certFile}`, `--ssl-key=${tls.keyFile}`]),
   ];
   const spec: ServerSpec = {
     name: 'mariadb',

@@ -61,6 +61,7 @@ const userHost: fc.Arbitrary<HostConfig> = fc.oneof(
   fc.record({
     kind: fc.constantFrom('kubo' as const, 'gateway' as const),
     url,
+    owners: fc.constant([]),
     allowPrivate: fc.boolean(),
     region: fc.constant('auto'),
     credentials: fc.constant(null),
@@ -68,6 +69,7 @@ const userHost: fc.Arbitrary<HostConfig> = fc.oneof(
   fc.record({
     kind: fc.constant('s3' as const),
     url,
+    owners: fc.constant([`wallet:0x${'0a'.repeat(20)}`]),
     allowPrivate: fc.boolean(),
     region: fc.constantFrom('auto', 'eu-central-1'),
     credentials: secret,
@@ -213,7 +215,13 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
   sinks: fc.dictionary(name, sink, { maxKeys: 3 }),
   databases: fc.dictionary(
     name,
-    fc.record({ url: secret, owners: fc.constantFrom(['key:user'], ['key:a', 'key:b']) }),
+    fc.record({
+      url: secret,
+      owners: fc.constantFrom(['key:user'], ['key:a', 'key:b']),
+      tls: fc.boolean(),
+      ca: fc.option(secret),
+      allowPrivate: fc.boolean(),
+    }),
     { maxKeys: 3 },
   ),
   hosts: fc.dictionary(name, userHost, { maxKeys: 3 }),

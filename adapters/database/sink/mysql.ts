@@ -3,13 +3,12 @@
  * A batch is one transaction. Tables cannot be created in one here, so that each migration may run
  * again from its start.
  */
-import { connect, isIP, type Socket } from 'node:net';
-import mysql from 'mysql2/promise';
-import { EngineError, type ErrorDetails } from '../../../domain/errors.js';
+import type mysql from 'mysql2/promise';
+import { EngineError } from '../../../domain/errors.js';
 import type { ExportRows, ExportTable, RowMark } from '../../../domain/export.js';
 import type { SessionId } from '../../../domain/ids.js';
-import { checkHost, guardedLookup } from '../../net/address-guard.js';
 import { readMigrations } from '../migrate.js';
+import { mysqlFault, openUserMysql } from '../user/mysql.js';
 import {
   digestOf,
   markOf,
@@ -19,11 +18,9 @@ import {
   type ColumnType,
   type Table,
 } from './columns.js';
-import { connectionFailure } from './failure.js';
 import type { Sink, SinkAccess } from './sink.js';
 
 const MAX_CONNECTIONS = 2;
-const CONNECT_MS = 5_000;
 const STATEMENT_MS = 30_000;
 /** A statement must stay below `max_allowed_packet`, 16 MiB in MariaDB; bytes travel as hexadecimal. */
 const MAX_ROWS = 1_000;
@@ -32,13 +29,10 @@ const PAGE_ROWS = 5_000;
 
 /** Opens a sink; connects on first use.
  * @param access.url - `mysql://user:password@host:port`; a path and a query are left aside.
- * @throws CONFIG_INVALID — the URL cannot be read; or TLS to a bare address, against which the client
- *   library checks no certificate. */
+ * @throws CONFIG_INVALID — as `openUserMysql`. */
 export function openMysqlSink(access: SinkAccess): Sink {
   const { schema } = access;
-  const pool = mysql.createPool(optionsOf(access));
-  // What breaks fails its statement as well; that failure is the one we translate.
-  pool.on('connection', (connection) => void connection.on('error', () => {}));
+  const pool = openUserMysql(access, { connectionLimit: MAX_CONNECTIONS, rowsAsArray: true });
   const inTransaction = <T>(begin: string, work: (client: mysql.PoolConnection) => Promise<T>) =>
     transaction(pool, begin, work);
   return {
@@ -61,45 +55,6 @@ export function openMysqlSink(access: SinkAccess): Sink {
       ),
     close: () => pool.end(),
   };
-}
-
-function optionsOf(access: SinkAccess): mysql.PoolOptions {
-  const { url: text, tls, ca } = access;
-  if (!/^(mysql|mariadb):\/\//.test(text) || !URL.canParse(text)) {
-    throw new EngineError('CONFIG_INVALID', { what: 'database URL', expected: 'mysql://…' });
-  }
-  const url = new URL(text);
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  const port = Number(url.port || 3306);
-  if (tls && isIP(host) !== 0) {
-    throw new EngineError('CONFIG_INVALID', { what: 'database URL', expected: 'a host name' });
-  }
-  return {
-    host,
-    port,
-    user: decodeURIComponent(url.username),
-    password: decodeURIComponent(url.password),
-    stream: () => guardedSocket(host, port, access),
-    ...(tls && {
-      ssl: {
-        rejectUnauthorized: true,
-        verifyIdentity: true,
-        minVersion: 'TLSv1.2',
-        ...(ca === null ? {} : { ca }),
-      },
-    }),
-    connectionLimit: MAX_CONNECTIONS,
-    connectTimeout: CONNECT_MS,
-    charset: 'utf8mb4',
-    rowsAsArray: true,
-    // Files of this machine are none of a server's business.
-    flags: ['-LOCAL_FILES'],
-  };
-}
-
-function guardedSocket(host: string, port: number, access: SinkAccess): Socket {
-  checkHost(host, access);
-  return connect({ host, port, lookup: guardedLookup(access), noDelay: true, keepAlive: true });
 }
 
 async function transaction<T>(
@@ -311,15 +266,6 @@ async function remove(
   return { session, task, task_result, payload };
 }
 
-/** Credentials, databases and rights. @see https://mariadb.com/kb/en/mariadb-error-code-reference/ */
-const CREDENTIAL_ERRORS = new Set([1044, 1045, 1049, 1142, 1143, 1227, 1698]);
-/** Too many connections, shutdown, lock wait, deadlock, read-only after a failover. */
-const PASSING_ERRORS = new Set([
-  1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1290, 1927,
-]);
-const LOST =
-  /^(E[A-Z]+|PROTOCOL_(CONNECTION_LOST|SEQUENCE_TIMEOUT|ENQUEUE_\w+|PACKETS_OUT_OF_ORDER|UNEXPECTED_PACKET))$/;
-
 async function asSink<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -330,20 +276,20 @@ async function asSink<T>(work: () => Promise<T>): Promise<T> {
 
 function sinkFailure(cause: unknown): EngineError {
   if (cause instanceof EngineError) return cause;
-  const connection = connectionFailure(cause);
-  if (connection !== undefined) return connection;
-  if (!(cause instanceof Error)) return new EngineError('INTERNAL', {}, { cause });
-  const { errno, code } = cause as Error & { readonly errno?: unknown; readonly code?: unknown };
-  if (typeof errno === 'number' && errno > 0) {
-    const details: ErrorDetails = { errno };
-    if (CREDENTIAL_ERRORS.has(errno))
-      return new EngineError('SINK_CREDENTIALS', details, { cause });
-    if (PASSING_ERRORS.has(errno)) return new EngineError('SINK_UNREACHABLE', details, { cause });
-    return new EngineError('EXPORT_REFUSED', details, { cause });
+  const fault = mysqlFault(cause);
+  switch (fault.kind) {
+    case 'refusal':
+      return fault.error;
+    case 'untrusted':
+      return new EngineError('SINK_UNTRUSTED', { reason: fault.reason }, { cause });
+    case 'credentials':
+      return new EngineError('SINK_CREDENTIALS', fault.details, { cause });
+    case 'away':
+      return new EngineError('SINK_UNREACHABLE', fault.details, { cause });
+    case 'statement':
+    case 'time':
+      return new EngineError('EXPORT_REFUSED', fault.details, { cause });
+    case 'other':
+      return new EngineError('INTERNAL', { reason: fault.name }, { cause });
   }
-  const isLost = typeof code === 'string' && LOST.test(code);
-  if (isLost || /closed state|connection is closed|Pool is closed/i.test(cause.message)) {
-    return new EngineError('SINK_UNREACHABLE', isLost ? { reason: code } : {}, { cause });
-  }
-  return new EngineError('INTERNAL', { reason: cause.name }, { cause });
 }

@@ -3,14 +3,13 @@
  * transaction; each table's rows travel as one array a column, so that a thousand rows are one round
  * trip and the statement's text is always the same.
  */
-import { Socket } from 'node:net';
 import type pg from 'pg';
 import { EngineError } from '../../../domain/errors.js';
 import type { ExportRows, ExportTable, RowMark } from '../../../domain/export.js';
 import type { SessionId } from '../../../domain/ids.js';
-import { checkHost, guardedLookup, type AddressRules } from '../../net/address-guard.js';
 import { migrate, sinkSchema } from '../migrate.js';
-import { inTransaction, openPool, query, translateDatabaseError } from '../pool.js';
+import { inTransaction, query, translateDatabaseError } from '../pool.js';
+import { openUserPostgres } from '../user/postgres.js';
 import {
   digestOf,
   markOf,
@@ -20,7 +19,6 @@ import {
   type ColumnType,
   type Table,
 } from './columns.js';
-import { connectionFailure } from './failure.js';
 import type { Sink, SinkAccess } from './sink.js';
 
 type Client = Pick<pg.PoolClient, 'query'>;
@@ -46,14 +44,8 @@ const ARRAY_TYPES: Readonly<Record<ColumnType, string>> = {
  * @param access.url - `postgres://user:password@host:port/database`; its query is left aside.
  * @throws CONFIG_INVALID — the URL cannot be read. */
 export function openPostgresSink(access: SinkAccess): Sink {
-  const { schema, tls, ca } = access;
-  const pool = openPool(access.url, {
-    maxConnections: MAX_CONNECTIONS,
-    access: {
-      stream: () => guardedSocket(access),
-      ssl: tls && { rejectUnauthorized: true, ...(ca === null ? {} : { ca }) },
-    },
-  });
+  const { schema } = access;
+  const pool = openUserPostgres(access, { maxConnections: MAX_CONNECTIONS });
   return {
     prepare: () => asSink(async () => void (await migrate(pool, sinkSchema(schema)))),
     write: (_, rows) =>
@@ -74,24 +66,6 @@ export function openPostgresSink(access: SinkAccess): Sink {
       ),
     close: () => pool.end(),
   };
-}
-
-/** A socket that connects to no closed address. `pg` gives it port and host, or the path of a socket. */
-function guardedSocket(rules: AddressRules): Socket {
-  const socket = new Socket();
-  const connect = socket.connect.bind(socket);
-  const guarded = (port: number | string, host = 'localhost'): Socket => {
-    try {
-      checkHost(typeof port === 'string' ? '127.0.0.1' : host, rules);
-      if (typeof port === 'string') return connect(port);
-      return connect({ port, host, lookup: guardedLookup(rules) });
-    } catch (error) {
-      // Whoever waits has its listeners on by then.
-      process.nextTick(() => socket.destroy(error as Error));
-      return socket;
-    }
-  };
-  return Object.assign(socket, { connect: guarded as Socket['connect'] });
 }
 
 /** Writers share the schema, a removal has it alone: else a payload could go that a batch which is being
@@ -227,9 +201,10 @@ async function asSink<T>(work: () => Promise<T>): Promise<T> {
 }
 
 function sinkFailure(cause: unknown): EngineError {
-  const connection = connectionFailure(cause);
-  if (connection !== undefined) return connection;
-  const { code, details } = translateDatabaseError(cause);
+  const known = translateDatabaseError(cause);
+  const { code, details } = known;
+  if (code === 'ADDRESS_REFUSED') return known;
+  if (code === 'DATABASE_UNTRUSTED') return new EngineError('SINK_UNTRUSTED', details, { cause });
   const { sqlstate = '', reason = '' } = details;
   if (CREDENTIAL_STATES.has(String(sqlstate))) {
     return new EngineError('SINK_CREDENTIALS', { sqlstate }, { cause });

@@ -1,6 +1,7 @@
 /** A sink: a user's own store, seen by exports. One implementation a kind lies beside this file. */
 import type { ExportDigest, ExportRows, RowCounts, RowMark } from '../../../domain/export.js';
 import type { SessionId } from '../../../domain/ids.js';
+import type { DatabaseAccess } from '../user/access.js';
 
 /** Where the rows of sessions go. Every method:
  * @throws SINK_UNREACHABLE — it is away for now.
@@ -24,12 +25,6 @@ export interface Sink {
 }
 
 /** What a sink's connections are made with. */
-export interface SinkAccess {
-  /** Credentials included; never part of an error. */
-  readonly url: string;
+export interface SinkAccess extends DatabaseAccess {
   readonly schema: string;
-  readonly tls: boolean;
-  /** PEM; `null` = the system's. */
-  readonly ca: string | null;
-  readonly allowPrivate: boolean;
 }

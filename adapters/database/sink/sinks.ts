@@ -1,10 +1,10 @@
 /** The sinks of a deployment by name. Secrets are read at every use: one that has changed opens the sink
  * anew, so that mended credentials count without a restart. */
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import type pg from 'pg';
 import type { SecretRef, SinkConfig } from '../../../domain/config.js';
 import { EngineError } from '../../../domain/errors.js';
+import { readCertificates } from '../user/access.js';
 import { openDeliveryLog } from './delivery-log.js';
 import { openMysqlSink } from './mysql.js';
 import { openPostgresSink } from './postgres.js';
@@ -39,17 +39,12 @@ export function openSinks({ configs, readSecret, pool }: SinksDeps): Sinks {
     }
   }
 
-  /** Certificates are public: a file that others may read is all right. */
   async function certificatesOf(ref: SecretRef): Promise<string> {
-    if (!ref.startsWith('file:')) return await secretOf(ref);
     try {
-      return await readFile(ref.slice('file:'.length), 'utf8');
+      return await readCertificates(ref, readSecret);
     } catch (cause) {
-      throw new EngineError(
-        'SINK_UNTRUSTED',
-        { reference: ref, reason: 'no such file' },
-        { cause },
-      );
+      const reason = cause instanceof EngineError ? cause.code : 'INTERNAL';
+      throw new EngineError('SINK_UNTRUSTED', { reference: ref, reason }, { cause });
     }
   }
 

@@ -11,10 +11,10 @@ import { request as requestHttps } from 'node:https';
 import { EngineError } from '../../../domain/errors.js';
 import type { ExportRows, ExportTable } from '../../../domain/export.js';
 import type { SessionId } from '../../../domain/ids.js';
-import { checkHost, guardedLookup } from '../../net/address-guard.js';
+import { checkHost, findRefusal, guardedLookup } from '../../net/address-guard.js';
+import { certificateFault } from '../../net/certificate.js';
 import { countRows, digestOf, marksOf, pieces, TABLES, valuesOf } from './columns.js';
 import type { DeliveryLog } from './delivery-log.js';
-import { connectionFailure } from './failure.js';
 import type { Sink, SinkAccess } from './sink.js';
 
 /** From the first byte sent to the last byte received. */
@@ -174,11 +174,7 @@ function post(
   body: string,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void => {
-      const known = connectionFailure(cause);
-      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'no answer';
-      reject(known ?? new EngineError('SINK_UNREACHABLE', { reason: code }, { cause }));
-    };
+    const fail = (cause: unknown): void => reject(failureOf(cause));
     try {
       checkHost(url.hostname, access);
       const options: RequestOptions & { ca?: string } = {
@@ -202,6 +198,15 @@ function post(
       fail(error);
     }
   });
+}
+
+function failureOf(cause: unknown): EngineError {
+  const refusal = findRefusal(cause);
+  if (refusal !== undefined) return refusal;
+  const fault = certificateFault(cause);
+  if (fault !== undefined) return new EngineError('SINK_UNTRUSTED', { reason: fault }, { cause });
+  const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'no answer';
+  return new EngineError('SINK_UNREACHABLE', { reason }, { cause });
 }
 
 /** @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */

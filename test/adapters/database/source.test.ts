@@ -8,7 +8,8 @@ import { migrate } from '../../../adapters/database/migrate.js';
 import { openPool, query } from '../../../adapters/database/pool.js';
 import { openSourceCatalogue, SOURCE_SCHEMA } from '../../../adapters/database/source-catalogue.js';
 import { openSourceIndex, type IndexedChunk } from '../../../adapters/database/source-index.js';
-import { readTable, readVectors } from '../../../adapters/database/user-table.js';
+import { openUserDatabase } from '../../../adapters/database/user/database.js';
+import { readVectors } from '../../../adapters/database/user/table.js';
 import { startPostgres } from '../../../servers/start/index.js';
 import { startVectorPostgres } from '../../support/vector-postgres.js';
 
@@ -130,11 +131,16 @@ for (const [name, hasVectors] of [
       });
 
       test(`${name}: reads vectors that exist, of the model's length`, async () => {
-        const reader = openPool(userUrl);
-        stops.unshift(() => reader.end());
-        await query(reader, 'create table notes (id serial primary key, body text, v vector(3))');
+        const access = { url: userUrl, tls: false, ca: null, allowPrivate: true };
+        const user = openUserDatabase(access, { maxConnections: 1, statementTimeoutMs: 30_000 });
+        const writer = openPool(userUrl);
+        stops.unshift(
+          () => user.close(),
+          () => writer.end(),
+        );
+        await query(writer, 'create table notes (id serial primary key, body text, v vector(3))');
         await query(
-          reader,
+          writer,
           `insert into notes (body, v) values ('one', '[2,0,0]'), ('two', '[0,3,0]')`,
         );
         const columns = { id: 'id', text: 'body', vector: 'v' };
@@ -145,61 +151,17 @@ for (const [name, hasVectors] of [
           columns,
           metric: 'cosine',
         } as const;
-        assert.deepEqual(await readVectors(reader, spec, 3, limits), [
+        assert.deepEqual(await readVectors(user, spec, 3, limits), [
           { title: '1', text: 'one', vector: [1, 0, 0] },
           { title: '2', text: 'two', vector: [0, 1, 0] },
         ]);
         const refused = { code: 'SOURCE_INVALID' };
-        await assert.rejects(readVectors(reader, spec, 4, limits), refused);
-        await assert.rejects(readVectors(reader, { ...spec, metric: 'l2' }, 3, limits), refused);
+        await assert.rejects(readVectors(user, spec, 4, limits), refused);
+        await assert.rejects(readVectors(user, { ...spec, metric: 'l2' }, 3, limits), refused);
         const injected = { ...spec, table: 'notes" where 1=1; drop table notes; --' };
-        await assert.rejects(readVectors(reader, injected, 3, limits), refused);
+        await assert.rejects(readVectors(user, injected, 3, limits), refused);
       });
     } else {
-      test(`${name}: a query reads as its owner wrote it, a row as text`, async () => {
-        const user = openPool(userUrl);
-        stops.unshift(() => user.end());
-        await query(user, 'create table product (name text, price numeric, note text)');
-        await query(user, `insert into product values ('Chair', 49.5, null), ('Desk', 120, 'oak')`);
-        const table = (text: string, title?: string) =>
-          ({ kind: 'table', database: 'x', query: text, ...(title ? { title } : {}) }) as const;
-        const read = await readTable(
-          user,
-          table('select * from product order by name', 'name'),
-          limits,
-        );
-        assert.deepEqual(read, [
-          { title: 'Chair', text: 'price: 49.5' },
-          { title: 'Desk', text: 'price: 120\nnote: oak' },
-        ]);
-
-        const refused = { code: 'SOURCE_INVALID' };
-        for (const text of [
-          'delete from product',
-          'select 1; drop table product',
-          'with gone as (delete from product returning *) select * from gone',
-          'select 1) to stdout; --',
-          `select set_config('transaction_read_only', 'off', true), nextval('s')`,
-          `select lo_create(0)`,
-          `select pg_read_file('/etc/passwd')`,
-          'create table x ()',
-          'insert into product values (1)',
-          "copy product to program 'id'",
-          'select * from product for update',
-          'select pg_sleep(30)',
-          'select generate_series(1, 1000)',
-          `select repeat('x', 100000)`,
-          'select * from nowhere',
-          '',
-        ]) {
-          const bounded = { ...limits, statementMs: 500 };
-          await assert.rejects(readTable(user, table(text), bounded), refused, text);
-        }
-        await assert.rejects(readTable(user, table('select 1 as a', 'b'), limits), refused);
-        const [row] = await query<{ n: string }>(user, 'select count(*) as n from product');
-        assert.equal(row?.n, '2');
-      });
-
       test(`${name}: the catalogue knows what is wanted, by owner`, async () => {
         const catalogue = openSourceCatalogue(pool);
         const key = async () => Buffer.from('age file');
