@@ -25,6 +25,7 @@ import {
   RETRIES,
   startLocal,
   startTimeSkipping,
+  untilQuiet,
   untilTrue,
   withWorkers,
 } from '../support/workflows.js';
@@ -221,8 +222,10 @@ test('exportSession: a database that is down for days only delays, and says that
 
 test('exportSession: wrong credentials wait for whoever mends them, and then go on', async () => {
   let isMended = false;
+  let looks = 0;
   const { steps, fakes } = world({
     prepareSink: async () => {
+      looks++;
       if (!isMended) throw refused('SINK_CREDENTIALS');
     },
   });
@@ -237,7 +240,10 @@ test('exportSession: wrong credentials wait for whoever mends them, and then go 
     );
     // Told too early, it looks once and waits again.
     await order(handle, 'retry');
-    await until(handle, 'WaitingForCredentials');
+    await untilTrue(env, () => looks === 2, 'a second look', '100ms');
+    // It has heard of that look, too: an order that came before would be of no use.
+    await untilQuiet(handle);
+    assert.equal((await viewOf(handle)).state, 'WaitingForCredentials');
     isMended = true;
     await order(handle, 'retry');
     assert.equal(((await handle.result()) as ExportView).state, 'Done');
