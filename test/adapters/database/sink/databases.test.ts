@@ -278,7 +278,8 @@ for (const kind of kinds) {
       url.hostname = 'localhost';
       const strict = kind.open({ ...access, url: url.href, tls: true });
       try {
-        await assert.rejects(strict.prepare(), { code: 'SINK_UNTRUSTED' });
+        const untrusted = { code: 'SINK_UNTRUSTED', details: { reason: 'not-encrypted' } };
+        await assert.rejects(strict.prepare(), untrusted);
       } finally {
         await strict.close();
       }

@@ -258,6 +258,18 @@ for (const [i, kind] of kinds.entries()) {
       }
     });
 
+    test(`${kind.name}: a server that does not encrypt gets no password where that is wanted`, async () => {
+      const url = Object.assign(new URL(server.url), { hostname: 'localhost' }).href;
+      const strict = openUserDatabase({ ...ACCESS, url, tls: true }, OPTIONS);
+      try {
+        const reading = readTable(strict, tableOf('select 1 as a'), LIMITS);
+        const untrusted = { code: 'DATABASE_UNTRUSTED', details: { reason: 'not-encrypted' } };
+        await assert.rejects(reading, untrusted);
+      } finally {
+        await strict.close();
+      }
+    });
+
     test(`${kind.name}: whatever a query says, the table stays as it was`, async () => {
       const piece = fc.constantFrom(
         ...['select', 'delete from', 'product', '*', 'from', '(', ')', ';', '--', '/*', '*/', '#'],
