@@ -20,6 +20,13 @@ import { EngineError } from '../../domain/errors.js';
 import type { ModelFeature } from '../../domain/features.js';
 import type { ChatMessage, ChatRequest, StreamEvent } from '../../domain/task.js';
 import type { GenerateOptions, InferenceBackend } from './backend.js';
+import {
+  callSchema,
+  DemandedCall,
+  demandedTools,
+  tellOfTools,
+  writtenOut,
+} from './demanded-call.js';
 import { toGrammarSchema } from './grammar-schema.js';
 import { StopText } from './stop-text.js';
 import { TokenText } from './token-text.js';
@@ -69,7 +76,13 @@ export async function openEmbeddedModel(options: {
 
 class EmbeddedModel implements InferenceBackend {
   readonly model: string;
-  readonly features: readonly ModelFeature[] = ['stop', 'json-object', 'json-schema'];
+  /** No `tools`: a model of this size cannot be trusted to know when a call is called for. */
+  readonly features: readonly ModelFeature[] = [
+    'stop',
+    'json-object',
+    'json-schema',
+    'tool-choice',
+  ];
   readonly #llama: LlamaModel;
   readonly #contextTokens: number;
   readonly #sequence: LlamaContextSequence;
@@ -94,7 +107,9 @@ class EmbeddedModel implements InferenceBackend {
   async *generate(request: ChatRequest, options: GenerateOptions): AsyncGenerator<StreamEvent> {
     const signal = AbortSignal.any([options.signal, this.#closing.signal]);
     signal.throwIfAborted();
-    const prompt = this.#tokenize(request.messages);
+    const demanded = demandedTools(request);
+    const { messages } = request;
+    const prompt = this.#tokenize(demanded.length > 0 ? tellOfTools(messages, demanded) : messages);
     const room = this.#contextTokens - prompt.length;
     if (room < 1) {
       throw new EngineError('PROMPT_TOO_LARGE', {
@@ -129,9 +144,15 @@ class EmbeddedModel implements InferenceBackend {
     let completionTokens = 0;
     let isCut = false;
     const grammar = await this.#grammarOf(job.request);
+    const call = demandedTools(job.request).length > 0 ? new DemandedCall() : null;
     // A grammar goes on with empty lines once the answer is whole.
     const ends = (grammar?.stopGenerationTriggers ?? []).map((end) => String(end));
-    const stops = new StopText([...(job.request.stop ?? []), ...ends]);
+    const words = call === null ? (job.request.stop ?? []) : [];
+    const stops = new StopText([...words, ...ends]);
+    const eventsOf = (delta: string): readonly StreamEvent[] => {
+      if (call !== null) return call.add(delta);
+      return delta === '' ? [] : [{ type: 'delta', text: delta }];
+    };
     const tokens = this.#sequence.evaluate(rest, {
       temperature: job.request.temperature,
       topP: job.request.topP,
@@ -150,23 +171,26 @@ class EmbeddedModel implements InferenceBackend {
     for await (const token of tokens) {
       job.signal.throwIfAborted();
       completionTokens++;
-      const delta = stops.add(text.add(token));
-      if (delta !== '') yield { type: 'delta', text: delta };
+      yield* eventsOf(stops.add(text.add(token)));
       if (stops.isStopped) break;
       isCut = completionTokens >= job.limit;
       if (isCut) break;
     }
-    const delta = stops.add(text.end()) + stops.end();
-    if (delta !== '') yield { type: 'delta', text: delta };
-    const finishReason = isCut && !stops.isStopped ? 'length' : 'stop';
+    yield* eventsOf(stops.add(text.end()) + stops.end());
+    if (call !== null) yield* call.end();
+    const isShort = call === null ? isCut && !stops.isStopped : !call.isWhole;
+    const finishReason = isShort ? 'length' : call === null ? 'stop' : 'tool-calls';
     const usage = { promptTokens: prompt.length, completionTokens };
     yield { type: 'end', finishReason, usage };
   }
 
   /** @throws FEATURE_UNSUPPORTED — a schema that no grammar can be made of. */
-  async #grammarOf({ responseFormat }: ChatRequest): Promise<LlamaGrammar | null> {
-    if (responseFormat === undefined) return null;
+  async #grammarOf(request: ChatRequest): Promise<LlamaGrammar | null> {
+    const { responseFormat } = request;
     const { llama } = this.#llama;
+    const tools = demandedTools(request);
+    if (tools.length > 0) return llama.createGrammarForJsonSchema(callSchema(tools));
+    if (responseFormat === undefined) return null;
     if (responseFormat.type === 'json-object') return llama.getGrammarFor('json');
     return llama.createGrammarForJsonSchema(toGrammarSchema(responseFormat.schema));
   }
@@ -202,7 +226,7 @@ function toHistoryItem(message: ChatMessage): ChatHistoryItem {
     case 'user':
       return { type: 'user', text: message.content };
     case 'assistant':
-      return { type: 'model', response: [message.content] };
+      return { type: 'model', response: [writtenOut(message)] };
     case 'tool':
       return { type: 'user', text: message.content };
   }

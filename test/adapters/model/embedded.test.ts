@@ -167,18 +167,16 @@ test('a call that is demanded is written by the model, piece by piece, the same 
   const named = { ...asked, toolChoice: { name: 'weather' } } as const;
   const answer = await collect(backend, named, { seed: 3 });
   assert.deepEqual([answer.text, answer.finishReason], ['', 'tool-calls']);
-  assert.deepEqual(
-    answer.toolCalls.map(({ name }) => name),
-    ['weather'],
-  );
+  assert.equal(answer.toolCalls?.length, 1);
   const [call] = answer.toolCalls;
-  const { city: found } = JSON.parse(call?.arguments ?? '') as { city: string };
+  assert.equal(call?.name, 'weather');
+  const { city: found } = JSON.parse(call.arguments) as { city: string };
   assert.match(found, /Paris/);
   assert.deepEqual((await collect(backend, named, { seed: 3 })).toolCalls, answer.toolCalls);
 
   const creativeCall = { ...asked, toolChoice: 'required', temperature: 1 } as const;
   for (const seed of [1, 2]) {
-    const { toolCalls, finishReason } = await collect(backend, creativeCall, { seed });
+    const { toolCalls = [], finishReason } = await collect(backend, creativeCall, { seed });
     assert.equal(finishReason, 'tool-calls');
     assert.ok(tools.some(({ name }) => name === toolCalls[0]?.name));
     assert.equal(typeof JSON.parse(toolCalls[0]?.arguments ?? ''), 'object');
@@ -187,14 +185,10 @@ test('a call that is demanded is written by the model, piece by piece, the same 
 
 test('a call that reaches the limit ends by length, with what there is of it', async () => {
   const toolChoice = { name: 'weather' };
-  const question = {
-    ...ask('What is the weather in Paris?', { maxTokens: 16 }),
-    tools,
-    toolChoice,
-  };
-  const answer = await collect(backend, question);
+  const asked = ask('What is the weather in Paris?', { maxTokens: 8 });
+  const answer = await collect(backend, { ...asked, tools, toolChoice });
   assert.equal(answer.finishReason, 'length');
-  assert.equal(answer.usage.completionTokens, 16);
+  assert.equal(answer.usage.completionTokens, 8);
 });
 
 test('parameters that no grammar can promise are refused', async () => {
