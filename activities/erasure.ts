@@ -73,6 +73,7 @@ export function createErasureActivities(deps: ErasureActivityDeps): ErasureActiv
         pages: await session.archive(workflowId),
         manifestCid,
         sinks: await deps.sinksOf(sessionId),
+        ...(policy.host === undefined ? {} : { host: policy.host }),
       };
     },
 

@@ -1,9 +1,11 @@
 /** What the engine lays on IPFS: policies, keyrings at level `link`, settlement batches. */
 import { Context } from '@temporalio/activity';
 import type { BlockStore } from '../adapters/ipfs/block-store.js';
+import type { HeldStore } from '../adapters/ipfs/held-store.js';
 import { parseArchivePage, type ArchivePage } from '../domain/archive.js';
 import { sessionHolder, type RepairReport } from '../domain/content.js';
 import { findEngineError, type ErrorCode } from '../domain/errors.js';
+import type { Delivery } from '../domain/hosting.js';
 import type { Cid, Hex, SessionId } from '../domain/ids.js';
 import {
   describeTask,
@@ -38,6 +40,20 @@ export interface IpfsActivities {
   releaseTasks(input: { readonly page: Cid; readonly from: number }): Promise<number | null>;
   /** Gives up a block that a session needed, unless somebody else needs it too. */
   unpin(block: { readonly sessionId: SessionId; readonly cid: Cid }): Promise<void>;
+  /** Copies requests, results and evidence of ended tasks to the session's own host, reads them back
+   * from there, and lets requests and results go where that is asked for; evidence, which holds no
+   * content, stays here too. Heartbeats after each block; run twice, it changes nothing.
+   * @throws HOST_UNREACHABLE, ADDRESS_REFUSED, SECRET_MISSING */
+  deliverTasks(input: {
+    readonly sessionId: SessionId;
+    readonly host: string;
+    readonly tasks: readonly Delivery[];
+  }): Promise<void>;
+  /** Gives up requests and results of tasks that no host has taken. */
+  giveUpTasks(input: {
+    readonly sessionId: SessionId;
+    readonly tasks: readonly Delivery[];
+  }): Promise<void>;
   /** Writes the manifests of the records of an archive's page, from place `from` on. The same records
    * over the same content are the same manifests.
    * @returns their list, `null` of an empty page; and the place to go on from, `null` at the end. */
@@ -83,6 +99,7 @@ export interface IpfsActivityDeps {
     input: { readonly part: number; readonly of: number },
     call: { readonly signal: AbortSignal; readonly onProgress: () => void },
   ) => Promise<RepairReport>;
+  readonly copyTo: HeldStore['copyTo'];
   readonly taskLeaf: (task: SettledTask) => Hex;
   readonly merkleRoot: (leaves: readonly Hex[]) => Hex;
 }
@@ -128,6 +145,32 @@ export function createIpfsActivities(deps: IpfsActivityDeps): IpfsActivities {
       await Promise.all(slice.map((record) => releaseTask(deps, sessionId, record)));
       const next = from + slice.length;
       return next < records.length ? next : null;
+    },
+
+    async deliverTasks({ sessionId, host, tasks }) {
+      const context = Context.current();
+      const { cancellationSignal: signal } = context;
+      const holder = sessionHolder(sessionId);
+      const copy = async (cid: Cid, letGo: boolean): Promise<void> => {
+        // What is not there cannot be brought there.
+        await unless(['CONTENT_MISSING'], deps.copyTo(host, cid, { holder, letGo }, { signal }));
+        context.heartbeat();
+      };
+      for (const { requestCid, evidenceCid, letGo } of tasks) {
+        const results = evidenceCid === null ? [] : await resultsIn(deps, evidenceCid);
+        for (const cid of [...results, requestCid]) await copy(cid, letGo);
+        if (evidenceCid !== null) await copy(evidenceCid, false);
+      }
+    },
+
+    async giveUpTasks({ sessionId, tasks }) {
+      const context = Context.current();
+      const holder = sessionHolder(sessionId);
+      for (const { requestCid, evidenceCid } of tasks) {
+        const results = evidenceCid === null ? [] : await resultsIn(deps, evidenceCid);
+        for (const cid of [...results, requestCid]) await store.unpin(cid, { holder });
+        context.heartbeat();
+      }
     },
 
     async unpin({ sessionId, cid }) {
@@ -202,7 +245,9 @@ async function writeTask(
 
 /** A link with its size, by what is really there: the block is read and hashed. */
 async function linkTo(store: BlockStore, cid: Cid): Promise<ManifestLink> {
-  const block = await unless(['CONTENT_MISSING', 'CONTENT_MISMATCH'], store.get(cid));
+  // A user's host that is away does not keep a manifest from being written.
+  const absent = ['CONTENT_MISSING', 'CONTENT_MISMATCH', 'HOST_UNREACHABLE'] as const;
+  const block = await unless(absent, store.get(cid));
   return { cid, bytes: block?.length ?? null };
 }
 

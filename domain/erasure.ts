@@ -20,6 +20,8 @@ export interface ErasurePlan {
   readonly manifestCid: Cid | null;
   /** Sinks that may hold rows of it. */
   readonly sinks: readonly string[];
+  /** The owner's own store, where its policy names one. */
+  readonly host?: string;
 }
 
 /** What was done, and when. */
@@ -36,6 +38,9 @@ export interface ErasureReceipt {
   readonly tasks: number;
   readonly manifestCid: Cid | null;
   readonly sinks: readonly RemovalReceipt[];
+  /** The owner's own store, where its policy names one. What was delivered there is sealed for keys that
+   * are gone, and the owner's to delete. */
+  readonly host?: string;
   /** ISO 8601, UTC. */
   readonly erasedAt: string;
 }

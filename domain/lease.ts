@@ -3,6 +3,7 @@
  * heartbeating activity; when its heartbeat stops, the workflow gives the session, with its open
  * tasks, to another router.
  */
+import type { TaskHosting } from './hosting.js';
 import type { Address, Cid, Hex, SessionId, TaskId } from './ids.js';
 import type { Probe } from './health.js';
 import type { WeiString } from './money.js';
@@ -76,6 +77,8 @@ export interface CompleteAnswer {
   readonly taskId: TaskId;
   readonly outcome: TaskOutcome;
   readonly chargeWei: WeiString;
+  /** Code of what keeps the session's content from its host; absent while nothing does. */
+  readonly hostCode?: string;
 }
 
 /** The record that `GET …/tasks/:taskId` and the query `task` answer with. */
@@ -98,6 +101,8 @@ export interface TaskRecord {
   readonly settlementTx: Hex | null;
   /** The batch it was settled in, with the other leaves of its tree. */
   readonly batchCid: Cid | null;
+  /** Where its content is, in a session with a host whose workflow still knows the task. */
+  readonly host?: TaskHosting;
 }
 
 /** Activities that only a router process can run: it owns the miners' sockets. */

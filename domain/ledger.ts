@@ -392,6 +392,12 @@ export class SessionLedger {
     return page.length === ARCHIVE_PAGE_TASKS ? page : [];
   }
 
+  /** Whether a task has ended, and no money of it is under way any more. */
+  isFinal(taskId: TaskId): boolean {
+    const ended = this.#ended.get(taskId);
+    return ended !== undefined && ended.settlement !== 'pending';
+  }
+
   /** The oldest tasks that have ended for good, at most `max`. */
   finished(max: number): TaskRecord[] {
     const found: TaskRecord[] = [];

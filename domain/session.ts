@@ -1,5 +1,6 @@
 /** The session: what a user buys. Its policy, its budget, and the states of its life. */
 import { EngineError } from './errors.js';
+import type { HostView } from './hosting.js';
 import type { Address, Cid, Hex, SessionId } from './ids.js';
 import { parseWei, type WeiString } from './money.js';
 import { isClientSealed, SEALING_LEVELS, type KeyringRef, type SealingLevel } from './sealing.js';
@@ -65,6 +66,9 @@ export interface SessionPolicy {
   readonly retentionSeconds: number;
   /** Sinks of the deployment that the session is exported to when it closes, at most 8. */
   readonly sinks: readonly string[];
+  /** The owner's own store, one of the deployment's hosts: requests and results go there, and leave our
+   * nodes. Absent: they rest on the deployment's IPFS, as they do at level `open` always. */
+  readonly host?: string;
 }
 
 /** A policy as an owner writes it: the rest is filled in by `parsePolicy`. */
@@ -86,6 +90,8 @@ export const POLICY_LIMITS = {
 } as const;
 const MAX_DEDICATED = 32;
 const MAX_SINKS = 8;
+/** Of what a deployment's configuration names. */
+const NAME = /^[a-z0-9][a-z0-9-]{0,63}$/;
 
 /** Fields that an owner cannot change in an open session: keys, money or evidence hang on them. */
 export const FIXED_POLICY_FIELDS = [
@@ -94,6 +100,7 @@ export const FIXED_POLICY_FIELDS = [
   'level',
   'validators',
   'settlement',
+  'host',
 ] as const;
 
 /** Checks a policy of unknown origin, field by field, and fills in what it leaves out.
@@ -125,7 +132,8 @@ export function parsePolicy(value: unknown): SessionPolicy {
     lifeSeconds: integerOf(given, 'lifeSeconds', YEAR_SECONDS),
     taskSeconds: integerOf(given, 'taskSeconds', 60),
     retentionSeconds: integerOf(given, 'retentionSeconds', 0),
-    sinks: listOf(given, 'sinks', MAX_SINKS, /^[a-z0-9][a-z0-9-]{0,63}$/),
+    sinks: listOf(given, 'sinks', MAX_SINKS, NAME),
+    ...hostOf(given['host']),
   };
   for (const field of Object.keys(given)) {
     if (!Object.hasOwn(policy, field)) throw invalid(field, 'a field of a policy');
@@ -147,6 +155,9 @@ function checkTogether(policy: SessionPolicy): void {
   }
   if (policy.level === 'open' && policy.retentionSeconds !== 0) {
     throw invalid('retentionSeconds', '0 at level open');
+  }
+  if (policy.level === 'open' && policy.host !== undefined) {
+    throw invalid('host', 'none at level open');
   }
 }
 
@@ -178,6 +189,12 @@ function oneOf<T extends string | number>(
 function textOf(value: unknown, field: string): string {
   if (typeof value === 'string' && value !== '' && value.length <= 200) return value;
   throw invalid(field, `the name of a ${field}`);
+}
+
+function hostOf(value: unknown): Pick<SessionPolicy, 'host'> {
+  if (value === undefined) return {};
+  if (typeof value === 'string' && NAME.test(value)) return { host: value };
+  throw invalid('host', 'the name of a host');
 }
 
 function weiOf(given: Record<string, unknown>, field: string): WeiString {
@@ -274,7 +291,9 @@ export function checkPolicyChange(
 ): void {
   const { policy, accepted, pricePerTokenWei, reserved } = session;
   for (const field of FIXED_POLICY_FIELDS) {
-    if (next[field] !== policy[field]) throw invalid(field, `${policy[field]}, as it was`);
+    if (next[field] !== policy[field]) {
+      throw invalid(field, `${policy[field] ?? 'none'}, as it was`);
+    }
   }
   if (next.maxTasks < accepted) throw invalid('maxTasks', `at least ${accepted}, taken already`);
   if (parseWei(next.priceCeilingWei) < parseWei(pricePerTokenWei)) {
@@ -352,6 +371,8 @@ export interface SessionView {
   readonly manifestCid: Cid | null;
   /** Present in state `Failed`: the code of what ended it. */
   readonly failure: string | null;
+  /** Where its policy names a host: what is there, and what waits for it. */
+  readonly host?: HostView;
 }
 
 /** Whether tasks at this level need the client's keyring before the first request. */

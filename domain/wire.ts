@@ -126,5 +126,7 @@ export type TaskStreamEvent =
       readonly resultCid: Cid | null;
       readonly resultCids: readonly Cid[];
       readonly requestCid: Cid;
+      /** Code of what keeps the answer from the session's host; absent while nothing does. */
+      readonly hostCode?: string;
     }
   | { readonly type: 'error'; readonly code: string; readonly message: string };

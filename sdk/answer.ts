@@ -20,6 +20,9 @@ export interface Answer {
   /** Of every miner that committed. */
   readonly resultCids: readonly Cid[];
   readonly usage: TokenUsage;
+  /** In a session with a host: code of what keeps the answer from it, such as `HOST_UNREACHABLE`. Until
+   * then it waits on the engine's nodes. Absent while nothing does. */
+  readonly hostCode?: string;
 }
 
 /** Iterate over it for text as it arrives, any number of times; or only await `done`. Streamed text

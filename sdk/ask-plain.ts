@@ -73,6 +73,7 @@ export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Pr
     signal,
   );
   const { outcome, requestCid, evidenceCid, usage } = record;
+  const hostCode = record.host?.code ?? null;
   return {
     text: said.text,
     toolCalls: identified(taskId, said.calls),
@@ -82,6 +83,7 @@ export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Pr
     requestCid,
     resultCids: evidenceCid === null ? [] : await readResultCids(ask, evidenceCid),
     usage: usage ?? { promptTokens: 0, completionTokens: 0 },
+    ...(hostCode === null ? {} : { hostCode }),
   };
 }
 

@@ -115,8 +115,9 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
       const code = errorOfOutcome(outcome, end.failure ?? null);
       throw new EngineError(code, { taskId, outcome });
     }
-    const { requestCid, resultCids, agreed } = end;
-    const facts = { taskId, outcome, requestCid, resultCids };
+    const { requestCid, resultCids, agreed, hostCode } = end;
+    const hosting = hostCode === undefined ? {} : { hostCode };
+    const facts = { taskId, outcome, requestCid, resultCids, ...hosting };
     if (outcome !== 'completed' || agreed === null) {
       const { text, calls } = reader.said;
       const toolCalls = identified(taskId, calls);

@@ -21,9 +21,10 @@ import { merkleProof, merkleRoot, taskLeaf } from '../adapters/chain/merkle.js';
 import { signText } from '../adapters/chain/text-signer.js';
 import type { QueueChain } from '../adapters/chain/queue.js';
 import { digestOf, marksOf } from '../adapters/database/sink/columns.js';
-import { getJson, putJson, type BlockStore } from '../adapters/ipfs/block-store.js';
+import { getJson, putJson } from '../adapters/ipfs/block-store.js';
 import { canonicalJson, encodeJson } from '../adapters/ipfs/canonical.js';
 import { cidOfDigest } from '../adapters/ipfs/cid.js';
+import type { HeldStore } from '../adapters/ipfs/held-store.js';
 import { openKubo } from '../adapters/ipfs/kubo.js';
 import { getDocument, putDocument } from '../adapters/ipfs/manifest.js';
 import { repairNodes } from '../adapters/ipfs/repair.js';
@@ -72,7 +73,7 @@ export interface EngineWorkerDeps
     Pick<DatabaseActivityDeps, 'openSink' | 'saveReceipt' | 'forgetReceipt'> {
   readonly config: EngineConfig;
   readonly client: Client;
-  readonly store: BlockStore;
+  readonly store: HeldStore;
   readonly queue: QueueChain;
   readonly sources: SourceActivityDeps;
   /** Sinks that a session has a receipt of. */
@@ -138,6 +139,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
           encodeJson,
           putDocument: (value, holder) => putDocument(store, value, { holder }),
           repair: (input, call) => repairNodes(nodes, { ...input, ...call }),
+          copyTo: store.copyTo,
           createKeyring,
           wrapKeyring,
           taskLeaf,

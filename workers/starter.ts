@@ -11,7 +11,7 @@ import {
 } from '@temporalio/client';
 import { firstOfKind, type EngineConfig } from '../domain/config.js';
 import { EngineError } from '../domain/errors.js';
-import { TASK_QUEUES, workflowIds, type SessionId } from '../domain/ids.js';
+import { TASK_QUEUES, workflowIds, type Address, type SessionId } from '../domain/ids.js';
 import { parseWei } from '../domain/money.js';
 import type { NodeApplication, UserApplication } from '../domain/onboarding.js';
 import {
@@ -107,6 +107,18 @@ export function createStarter(deps: {
     return validators.map(({ address, recipient }) => ({ address, recipient }));
   }
 
+  /** A user's store is for sessions of its owners, whoever knows its name. */
+  function requireHost(name: string | undefined, owner: Address): void {
+    if (name === undefined) return;
+    const host = Object.hasOwn(config.hosts, name) ? config.hosts[name] : undefined;
+    const isTheirs = host?.owners.includes(`wallet:${owner.toLowerCase()}`) === true;
+    if (isTheirs && host.kind !== 'gateway') return;
+    throw new EngineError('POLICY_INVALID', {
+      field: 'host',
+      expected: "a configured host of the owner's that can be written to",
+    });
+  }
+
   return {
     async startSession(request, ownerRecipient) {
       const policy = parsePolicy(request.policy);
@@ -123,6 +135,7 @@ export function createStarter(deps: {
       if (unknown !== undefined) {
         throw new EngineError('POLICY_INVALID', { field: 'sinks', expected: 'configured sinks' });
       }
+      requireHost(policy.host, request.owner);
       await start<typeof session>(
         'session',
         workflowIds.session(chainId, request.sessionId),

@@ -67,6 +67,21 @@ export function repairActivities(retries: RetryPolicies): Pick<IpfsActivities, '
   });
 }
 
+/** What goes to a user's own store; one attempt each: who waits for it, and for how long, is the
+ * workflow's to say and to show. */
+export function hostActivities(
+  retries: RetryPolicies,
+): Pick<IpfsActivities, 'deliverTasks' | 'giveUpTasks'> {
+  return proxyActivities<IpfsActivities>({
+    ...optionsOf(retries.ipfs),
+    startToCloseTimeout: '10 minutes',
+    scheduleToCloseTimeout: '30 minutes',
+    taskQueue: TASK_QUEUES.ipfs,
+    heartbeatTimeout: '1 minute',
+    retry: { maximumAttempts: 1 },
+  });
+}
+
 export function databaseActivities(retries: RetryPolicies): DatabaseActivities {
   return proxyActivities<DatabaseActivities>({
     scheduleToCloseTimeout: retries.database.scheduleToCloseMs,

@@ -58,7 +58,7 @@ export async function eraseSession(input: EraseSessionInput): Promise<SignedEras
     }
   }
 
-  const { keyrings, pages, manifestCid, sinks, owner, level, tasks } = await planned();
+  const { keyrings, pages, manifestCid, sinks, owner, level, tasks, host } = await planned();
   await untilDone(() => erasure.destroyKeys({ sessionId, keyrings }));
 
   stage = 'Content';
@@ -92,6 +92,7 @@ export async function eraseSession(input: EraseSessionInput): Promise<SignedEras
     tasks,
     manifestCid,
     sinks: removed,
+    ...(host === undefined ? {} : { host }),
     erasedAt: new Date().toISOString(),
   } as const;
   signed = await untilDone(() => erasure.signErasure(receipt));

@@ -16,9 +16,9 @@ import type { SessionContext } from './session-context.js';
 export async function archiveTasks(session: SessionContext): Promise<never> {
   const { ledger, sessionId } = session;
   for (;;) {
-    await condition(() => ledger.archivable().length > 0);
+    await condition(() => archivable(session).length > 0);
     try {
-      const records = ledger.archivable();
+      const records = archivable(session);
       await archivePage(session, records);
       ledger.forget(records.map((record) => record.taskId));
     } catch (error) {
@@ -27,6 +27,12 @@ export async function archiveTasks(session: SessionContext): Promise<never> {
       await sleep(OUTAGE_PAUSE);
     }
   }
+}
+
+/** What still waits for its host is not forgotten. */
+function archivable({ ledger, hosting }: SessionContext): TaskRecord[] {
+  const page = ledger.archivable();
+  return page.some(({ taskId }) => hosting?.isWaiting(taskId) === true) ? [] : page;
 }
 
 /** After the close: the rest of the tasks goes into the archive, and a manifest names all that the

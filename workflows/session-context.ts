@@ -4,6 +4,7 @@
  */
 import { upsertSearchAttributes } from '@temporalio/workflow';
 import type { RetryPolicies } from '../domain/config.js';
+import { SessionHosting, type HostingState } from '../domain/hosting.js';
 import type { Address, Cid, SessionId, TaskId } from '../domain/ids.js';
 import { SessionLedger, type LedgerState } from '../domain/ledger.js';
 import type { KeyringRef } from '../domain/sealing.js';
@@ -61,6 +62,8 @@ export interface Carried {
   readonly orders: readonly DepositOrder[];
   readonly change: PolicyChange | null;
   readonly isClosing: boolean;
+  /** Of a session with a host. */
+  readonly hosting?: HostingState;
 }
 
 export class SessionContext {
@@ -71,6 +74,8 @@ export class SessionContext {
   readonly ipfs: ReturnType<typeof ipfsActivities>;
   readonly oracles: ReturnType<typeof oracleActivities>;
   readonly ledger: SessionLedger;
+  /** Where the policy names a host. */
+  readonly hosting: SessionHosting | null;
   policy: SessionPolicy;
   policyCid: Cid | null;
   policyNonce: number;
@@ -141,6 +146,8 @@ export class SessionContext {
       },
       carried?.ledger,
     );
+    const { host } = this.policy;
+    this.hosting = host === undefined ? null : new SessionHosting(host, carried?.hosting);
     // Runs take over the attributes of those before them.
     if (carried === undefined) {
       upsertSearchAttributes([
@@ -185,6 +192,7 @@ export class SessionContext {
       tasks: this.ledger.counts,
       manifestCid: this.manifestCid,
       failure: this.failure,
+      ...(this.hosting === null ? {} : { host: this.hosting.view() }),
     };
   }
 
@@ -205,6 +213,7 @@ export class SessionContext {
       orders: this.orders,
       change: this.change,
       isClosing: this.isCloseAsked,
+      ...(this.hosting === null ? {} : { hosting: this.hosting.state() }),
     };
   }
 }

@@ -2,7 +2,7 @@
 import { ApplicationFailure, condition, setHandler } from '@temporalio/workflow';
 import { TASKS_A_PAGE } from '../domain/archive.js';
 import { EngineError } from '../domain/errors.js';
-import type { ClaimTerms, TaskBatch } from '../domain/lease.js';
+import type { ClaimTerms, TaskBatch, TaskRecord } from '../domain/lease.js';
 import { parseWei } from '../domain/money.js';
 import type { KeyringRef } from '../domain/sealing.js';
 import {
@@ -47,8 +47,16 @@ export function handleMessages(session: SessionContext, lease: SessionLease): vo
   const { ledger } = session;
 
   setHandler(sessionQuery, () => session.view());
-  setHandler(taskQuery, (taskId) => ledger.record(taskId));
-  setHandler(tasksQuery, (from) => ledger.records(from).slice(0, TASKS_A_PAGE));
+  setHandler(taskQuery, (taskId) => {
+    const record = ledger.record(taskId);
+    return record === null ? null : hosted(session, record);
+  });
+  setHandler(tasksQuery, (from) =>
+    ledger
+      .records(from)
+      .slice(0, TASKS_A_PAGE)
+      .map((record) => hosted(session, record)),
+  );
   setHandler(archiveQuery, () => session.archive);
   setHandler(awaitStateUpdate, async (until) => {
     await condition(() => hasReached(session.state, until), '20s');
@@ -90,7 +98,11 @@ function handleTasks(session: SessionContext): void {
     ({ tasks }) => {
       session.updates++;
       session.lastTaskAtMs = Date.now();
-      return tasks.map((task) => ledger.submit(task, session.lastTaskAtMs));
+      return tasks.map((task) => {
+        const answer = ledger.submit(task, session.lastTaskAtMs);
+        if ('ended' in answer && answer.ended === null) session.hosting?.expect(task.taskId);
+        return answer;
+      });
     },
     {
       // While the policy changes, the ledger answers: what it knows, and that it is busy.
@@ -103,7 +115,11 @@ function handleTasks(session: SessionContext): void {
   setHandler(completeTasksUpdate, ({ tasks }) => {
     session.updates++;
     session.lastTaskAtMs = Date.now();
-    return tasks.map((task) => ledger.complete(task));
+    const hostCode = session.hosting?.code ?? null;
+    return tasks.map((task) => ({
+      ...ledger.complete(task),
+      ...(hostCode === null ? {} : { hostCode }),
+    }));
   });
   setHandler(cancelTasksUpdate, ({ taskIds }) => {
     session.updates++;
@@ -112,6 +128,11 @@ function handleTasks(session: SessionContext): void {
   setHandler(tasksSettledSignal, (report) => {
     ledger.settle(report);
   });
+}
+
+/** Says where a task's content is, in a session with a host. */
+function hosted({ hosting }: SessionContext, record: TaskRecord): TaskRecord {
+  return hosting === null ? record : { ...record, host: hosting.of(record.taskId) };
 }
 
 /** What the owner, or whoever pays, orders on chain. What is refused here was never recorded. */

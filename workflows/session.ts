@@ -25,6 +25,7 @@ import { endInference, runInference } from './session-inference.js';
 import { SessionLease } from './session-lease.js';
 import { handleMessages } from './session-messages.js';
 import { keepReservation, linkReaders, reserveMiners } from './session-miners.js';
+import { deliverRest, deliverResults } from './session-host.js';
 import { closeOnChain, openOnChain, reportEnded } from './session-money.js';
 import { changePolicies, keyOfChange } from './session-policy.js';
 
@@ -60,6 +61,7 @@ export async function session(input: SessionInput): Promise<SessionView> {
   await writeManifest(self);
   await startExports(self);
   await startRelease(self);
+  if (self.hosting !== null) await deliverRest(self, self.hosting);
   await condition(allHandlersFinished);
   return self.view();
 }
@@ -88,6 +90,7 @@ async function prepare(self: SessionContext): Promise<void> {
  * up. */
 async function serve(self: SessionContext, lease: SessionLease): Promise<void> {
   self.enter('Open');
+  const { hosting } = self;
   let isEnding = false;
   const background = inScope(() =>
     Promise.all([
@@ -97,6 +100,7 @@ async function serve(self: SessionContext, lease: SessionLease): Promise<void> {
       archiveTasks(self),
       keepReservation(self, lease),
       changePolicies(self, lease),
+      ...(hosting === null ? [] : [deliverResults(self, hosting)]),
     ]),
   );
   const orders = inScope(() => carryOutOrders(self, () => isEnding));

@@ -58,6 +58,7 @@ runChild<WorkerInput, null>(async ({ config, candidates }) => {
     encodeJson,
     putDocument: (value) => putDocument(store, value),
     repair: () => Promise.reject(new Error('not asked for here')),
+    copyTo: () => Promise.reject(new Error('not asked for here')),
     createKeyring,
     wrapKeyring,
     taskLeaf,

@@ -242,7 +242,7 @@ export async function answerWhole(
     if (event?.type === 'delta') said.take(event);
     if (event?.type === 'tool-call') said.take({ ...event, index: event.call });
     if (event?.type !== 'end') continue;
-    return c.json(shape.whole(head, said, event), 200, headersOf(task));
+    return c.json(shape.whole(head, said, event), 200, await endHeadersOf(task));
   }
   // The client has gone; the task runs on, and its idempotency key finds it again.
   throw new EngineError('INTERNAL', { reason: 'the request was aborted' });
@@ -275,6 +275,14 @@ async function refuseEarly(task: ServedTask, signal: AbortSignal): Promise<void>
     if (first?.event.type === 'error') await task.conclusion;
     if (first !== null) return;
   }
+}
+
+/** Of an answer that is whole: also what keeps it from the session's host. */
+async function endHeadersOf(task: ServedTask): Promise<Record<string, string>> {
+  const { hostCode } = await task.conclusion;
+  const hosting: Record<string, string> =
+    hostCode === undefined ? {} : { 'x-cortensor-host': hostCode };
+  return { ...headersOf(task), ...hosting };
 }
 
 function headersOf(task: ServedTask): Record<string, string> {

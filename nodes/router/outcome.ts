@@ -28,6 +28,8 @@ export interface Conclusion {
   readonly usage: TokenUsage;
   /** Code of why nobody committed; `null` where somebody did. */
   readonly failure: string | null;
+  /** Code of what keeps the answer from the session's host; absent while nothing does. */
+  readonly hostCode?: string;
 }
 
 /** The end of a task without an answer. */
@@ -90,11 +92,14 @@ export function completionOf(
 
 /** Puts together what readers of the task need to know of its end. */
 export function conclude(
-  end: Pick<TaskCompletion, 'taskId' | 'outcome' | 'usage'> & { readonly failure?: string },
+  end: Pick<TaskCompletion, 'taskId' | 'outcome' | 'usage'> & {
+    readonly failure?: string;
+    readonly hostCode?: string;
+  },
   requestCid: Cid,
   evidence: TaskEvidence | null,
 ): Conclusion {
-  const { taskId, outcome, usage, failure = null } = end;
+  const { taskId, outcome, usage, failure = null, hostCode } = end;
   const isAgreed = outcome === 'completed' && evidence !== null;
   return {
     taskId,
@@ -104,13 +109,14 @@ export function conclude(
     resultCids: evidence?.commitments.map((c) => c.resultCid) ?? [],
     usage,
     failure,
+    ...(hostCode === undefined ? {} : { hostCode }),
   };
 }
 
 /** The last event of a task's stream.
  * @param streamed - whose frames the stream holds. */
 export function endOf(conclusion: Conclusion, streamed: Address | null): TaskStreamEvent {
-  const { taskId, outcome, failure, agreed, resultCids, requestCid } = conclusion;
+  const { taskId, outcome, failure, agreed, resultCids, requestCid, hostCode } = conclusion;
   const isStreamed = agreed !== null && streamed !== null && sameAddress(agreed.miner, streamed);
   return {
     type: 'ended',
@@ -122,6 +128,7 @@ export function endOf(conclusion: Conclusion, streamed: Address | null): TaskStr
     ...(agreed === null ? {} : { resultHash: agreed.resultHash }),
     resultCids,
     requestCid,
+    ...(hostCode === undefined ? {} : { hostCode }),
   };
 }
 

@@ -38,6 +38,8 @@ export async function recall(
     );
   const evidence = evidenceCid === null ? null : await read(evidenceCid);
   const reason = failure === undefined ? {} : { failure };
-  const end = { taskId, outcome, usage: record.usage ?? NO_USAGE, ...reason };
+  const code = record.host?.code ?? null;
+  const hosting = code === null ? {} : { hostCode: code };
+  const end = { taskId, outcome, usage: record.usage ?? NO_USAGE, ...reason, ...hosting };
   return conclude(end, requestCid, evidence);
 }

@@ -403,7 +403,9 @@ export class TaskService {
       const ended = { type: 'ended', taskId, outcome, ordinal, evidenceCid } as const;
       this.#deps.hub.find(miner)?.send(ended);
     }
-    const conclusion = conclude(completion, requestCid, evidence);
+    const { hostCode } = answer;
+    const hosting = hostCode === undefined ? {} : { hostCode };
+    const conclusion = conclude({ ...completion, ...hosting }, requestCid, evidence);
     stream.push(endOf(conclusion, primary));
     return conclusion;
   }

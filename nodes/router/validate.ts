@@ -3,6 +3,7 @@
  * among the answers that agree, and the oracle says whether it is one of them. The oracle does not
  * know which of the answers is the claim, and at sealed levels it alone can read them.
  */
+import { randomUUID } from 'node:crypto';
 import { precommitmentOf } from '../../adapters/chain/precommitment.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
@@ -161,7 +162,9 @@ async function findClaim(
   if (agreed.some(({ resultHash }) => hashes.includes(resultHash))) {
     return { ...findingOfClaim(null, about), score: { isAgreed: true, scoreBps: 10_000 } };
   }
-  const resultCid = await keepClaim(claim, deps, signal);
+  // Its own: equal bytes may be somebody's answer.
+  const holder = `claim:${randomUUID()}`;
+  const resultCid = await keepClaim(claim, holder, deps, signal);
   const answers = [
     ...agreed.map(({ miner, resultCid: cid }) => ({ miner, resultCid: cid })),
     { miner: CLAIMANT, resultCid },
@@ -174,13 +177,14 @@ async function findClaim(
   } catch (error) {
     return unreachable(error);
   } finally {
-    await deps.blockStore.unpin(resultCid, { signal }).catch(() => undefined);
+    await deps.blockStore.unpin(resultCid, { holder, signal }).catch(() => undefined);
   }
 }
 
 /** Puts a claim where an oracle can read it, in the form of a result. */
 async function keepClaim(
   { text, request, recipient }: Claim,
+  holder: string,
   { blockStore, crypto }: ValidateDeps,
   signal: AbortSignal,
 ): Promise<string> {
@@ -188,7 +192,7 @@ async function keepClaim(
   const result: ChatResult = { model: request.model, text, finishReason: 'stop', usage };
   const plain = encodeJson(result);
   const block = recipient === null ? plain : await crypto.seal(plain, [recipient]);
-  return blockStore.put(block, { signal });
+  return blockStore.put(block, { holder, signal });
 }
 
 /** Whether every answer is what its miner signed before and after it was revealed. */

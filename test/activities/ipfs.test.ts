@@ -35,6 +35,7 @@ function activities() {
     encodeJson,
     putDocument: (value) => putDocument(store, value),
     repair: () => Promise.reject(new Error('not asked for here')),
+    copyTo: () => Promise.reject(new Error('not asked for here')),
     createKeyring: async () => ({ keyring: {} as Keyring, recipient: 'age1session' }),
     wrapKeyring: async (_, readers) => {
       wrapped.push(readers);

@@ -50,6 +50,7 @@ function linesOf(view: ErasureView): string[] {
     `  keyrings destroyed  ${receipt.keyrings.length}`,
     `  tasks given up      ${receipt.tasks}`,
     `  rows deleted at     ${sinks}`,
+    ...(receipt.host === undefined ? [] : [`  left, sealed, at    ${receipt.host}`]),
     `  receipt             ${cid}, signed by ${signer}`,
   ];
 }

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { EngineError } from '../../../domain/errors.js';
 import type { Address, Hex } from '../../../domain/ids.js';
 import { isClientSealed } from '../../../domain/sealing.js';
-import type { SessionPolicy } from '../../../domain/session.js';
+import { parsePolicy, type SessionPolicy } from '../../../domain/session.js';
 import type { CortensorClient } from '../../../sdk/index.js';
 import { defineCommand } from '../../command.js';
 import { Display } from '../../display.js';
@@ -26,6 +26,7 @@ are wrapped for nobody who is not registered.`,
   args: [],
   options: {
     policy: { value: 'FILE', about: 'its policy, YAML or JSON', isRequired: true },
+    host: { value: 'NAME', about: 'its host: your own store, of those that the deployment has' },
     deposit: { value: 'TOKENS', about: 'to pay for tasks; the rest comes back', isRequired: true },
     ...KEY_OPTION,
     identity: { value: 'REF', about: `${IDENTITY_OPTION.identity.about}: at sealed levels` },
@@ -34,7 +35,9 @@ are wrapped for nobody who is not registered.`,
   },
   failure: 'the session did not open, or the router could not be reached',
   async run({ values }) {
-    const policy = await readPolicyFile(values.policy);
+    const written = await readPolicyFile(values.policy);
+    const { host } = values;
+    const policy = host === undefined ? written : parsePolicy({ ...written, host });
     const depositWei = parseAmount(values.deposit);
     const hasBoth = values.save !== undefined && values.identity !== undefined;
     if (isClientSealed(policy.level) && !hasBoth) {

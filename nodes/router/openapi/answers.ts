@@ -84,6 +84,7 @@ const policy: z.ZodType<SessionView['policy']> = component(
     taskSeconds: count,
     retentionSeconds: count,
     sinks: z.array(z.string()),
+    host: z.string().exactOptional(),
   }),
 );
 
@@ -111,6 +112,17 @@ export const sessionView: z.ZodType<SessionView> = component(
     tasks: z.object({ accepted: count, open: count, ended: count, settled: count }),
     manifestCid: cid.nullable(),
     failure: z.string().nullable(),
+    host: z
+      .object({
+        name: z.string(),
+        code: z.string().nullable(),
+        sinceMs: unixMs.nullable(),
+        waiting: count,
+        held: count,
+        givenUp: count,
+      })
+      .meta({ description: "The owner's own store, where the policy names one" })
+      .exactOptional(),
   }),
 );
 
@@ -133,6 +145,10 @@ const recordFields = {
   payments: z.array(payment),
   settlementTx: bytes32.nullable(),
   batchCid: cid.nullable(),
+  host: z
+    .object({ state: z.enum(['waiting', 'held']), code: z.string().nullable() })
+    .meta({ description: "Where its content is, in a session with the owner's own store" })
+    .exactOptional(),
 };
 export const taskRecord: z.ZodType<TaskRecord> = component('TaskRecord', z.object(recordFields));
 export const taskRecords = component('TaskRecords', z.array(taskRecord));
@@ -402,6 +418,7 @@ export const erasureView = component(
           tasks: count,
           manifestCid: cid.nullable(),
           sinks: z.array(removalReceipt),
+          host: z.string().exactOptional(),
           erasedAt: z.iso.datetime(),
         }),
         signer: address,

@@ -28,6 +28,7 @@ const ipfs = createIpfsActivities({
   encodeJson,
   putDocument: (value) => putDocument(store, value),
   repair: () => Promise.reject(new Error('not asked for here')),
+  copyTo: () => Promise.reject(new Error('not asked for here')),
   createKeyring: () => Promise.reject(new Error('not asked for here')),
   wrapKeyring: () => Promise.reject(new Error('not asked for here')),
   taskLeaf,
