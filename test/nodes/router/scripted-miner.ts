@@ -285,6 +285,7 @@ export class ScriptedMiner {
         { type, index, name, arguments: written.slice(0, middle) },
         { type, index, arguments: written.slice(middle) },
       ]) {
+        await this.script.beforeFrame?.(seq++, this);
         this.say('frame', { taskId, frame: await sealer.seal(encodeJson(piece), false) });
       }
     }
