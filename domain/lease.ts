@@ -67,10 +67,18 @@ export interface TaskBatch<T> {
   readonly tasks: readonly T[];
 }
 
+/** A task as a router hands it to the session's workflow. */
+export interface SubmittedTask extends TaskSubmission {
+  /** Pages of the archive that the router has looked into: the task is in none of them. */
+  readonly notIn?: readonly Cid[];
+}
+
 /** Answer for each submitted task, in order. A known id answers as it did the first time. */
 export type SubmitAnswer =
   | { readonly taskId: TaskId; readonly ordinal: number; readonly ended: TaskOutcome | null }
-  | { readonly taskId: TaskId; readonly refused: string };
+  | { readonly taskId: TaskId; readonly refused: string }
+  /** Nothing is decided: one of these pages of the archive may hold it. */
+  | { readonly taskId: TaskId; readonly mayBeIn: readonly Cid[] };
 
 /** Answer for each completion, in order; recording a task twice changes nothing. */
 export interface CompleteAnswer {

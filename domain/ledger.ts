@@ -392,6 +392,11 @@ export class SessionLedger {
     return page.length === ARCHIVE_PAGE_TASKS ? page : [];
   }
 
+  /** Whether a task is open, or has ended and is not forgotten. */
+  knows(taskId: TaskId): boolean {
+    return this.#open.has(taskId) || this.#ended.has(taskId);
+  }
+
   /** Whether a task has ended, and no money of it is under way any more. */
   isFinal(taskId: TaskId): boolean {
     const ended = this.#ended.get(taskId);

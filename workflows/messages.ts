@@ -13,6 +13,7 @@ import type {
   CompleteAnswer,
   LeaseClaim,
   SubmitAnswer,
+  SubmittedTask,
   TaskBatch,
   TaskRecord,
 } from '../domain/lease.js';
@@ -25,7 +26,7 @@ import type {
 } from '../domain/session.js';
 import type { EndedTasks, SettlementReport } from '../domain/settlement.js';
 import type { IngestProgress } from '../domain/source.js';
-import type { TaskCompletion, TaskSubmission } from '../domain/task.js';
+import type { TaskCompletion } from '../domain/task.js';
 
 /** Workflow types by the names that clients start them with. */
 export const WORKFLOWS = {
@@ -57,7 +58,7 @@ export const sourceChangedSignal = defineSignal('sourceChanged');
 /** How far the ingestion of a source is. */
 export const ingestProgressQuery = defineQuery<IngestProgress>('ingestProgress');
 
-export const submitTasksUpdate = defineUpdate<readonly SubmitAnswer[], [TaskBatch<TaskSubmission>]>(
+export const submitTasksUpdate = defineUpdate<readonly SubmitAnswer[], [TaskBatch<SubmittedTask>]>(
   'submitTasks',
 );
 

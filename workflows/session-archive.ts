@@ -19,8 +19,10 @@ export async function archiveTasks(session: SessionContext): Promise<never> {
     await condition(() => archivable(session).length > 0);
     try {
       const records = archivable(session);
-      await archivePage(session, records);
-      ledger.forget(records.map((record) => record.taskId));
+      const page = await archivePage(session, records);
+      const taskIds = records.map((record) => record.taskId);
+      session.archiveIndex.add(page, taskIds);
+      ledger.forget(taskIds);
     } catch (error) {
       if (isCancellation(error)) throw error;
       log.warn('tasks not archived yet', { sessionId, code: codeOf(error) });
@@ -97,9 +99,10 @@ export async function startRelease(session: SessionContext): Promise<void> {
   });
 }
 
-async function archivePage(session: SessionContext, records: readonly TaskRecord[]): Promise<void> {
+async function archivePage(session: SessionContext, records: readonly TaskRecord[]): Promise<Cid> {
   const { ipfs, sessionId, archive } = session;
   const previous = archive.at(-1) ?? null;
   const cid = await ipfs.archiveTasks({ sessionId, previous, records });
   session.archive = [...archive, cid];
+  return cid;
 }

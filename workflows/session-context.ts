@@ -3,6 +3,7 @@
  * share it; session.ts is the order in which they act.
  */
 import { upsertSearchAttributes } from '@temporalio/workflow';
+import { ArchiveIndex } from '../domain/archive-index.js';
 import type { RetryPolicies } from '../domain/config.js';
 import { SessionHosting, type HostingState } from '../domain/hosting.js';
 import type { Address, Cid, SessionId, TaskId } from '../domain/ids.js';
@@ -58,6 +59,8 @@ export interface Carried {
   readonly ledger: LedgerState;
   /** Pages of tasks that the ledger no longer holds, oldest first. */
   readonly archive: readonly Cid[];
+  /** Which tasks are on which of these pages. */
+  readonly archiveIndex: readonly string[];
   /** What is on its way to the chain. */
   readonly orders: readonly DepositOrder[];
   readonly change: PolicyChange | null;
@@ -84,6 +87,8 @@ export class SessionContext {
   /** Those that were wrapped for other miners before; they hold the same keys. */
   formerKeyrings: readonly Cid[];
   archive: readonly Cid[];
+  /** Over the pages that were archived while it served. */
+  readonly archiveIndex: ArchiveIndex;
   /** Names all that the session has laid on IPFS; written after its close. */
   manifestCid: Cid | null = null;
   /** Tasks whose steps this run has put on chain. */
@@ -130,6 +135,7 @@ export class SessionContext {
     this.keyring = carried?.keyring ?? null;
     this.formerKeyrings = carried?.formerKeyrings ?? [];
     this.archive = carried?.archive ?? [];
+    this.archiveIndex = new ArchiveIndex(this.archive, carried?.archiveIndex);
     this.openedAtMs = carried?.openedAtMs ?? Date.now();
     this.reservedAtMs = carried?.reservedAtMs ?? Date.now();
     this.orders = carried?.orders ?? [];
@@ -210,6 +216,7 @@ export class SessionContext {
       formerKeyrings: this.formerKeyrings,
       ledger: this.ledger.state(),
       archive: this.archive,
+      archiveIndex: this.archiveIndex.state(),
       orders: this.orders,
       change: this.change,
       isClosing: this.isCloseAsked,

@@ -2,7 +2,7 @@
 import { ApplicationFailure, condition, setHandler } from '@temporalio/workflow';
 import { TASKS_A_PAGE } from '../domain/archive.js';
 import { EngineError } from '../domain/errors.js';
-import type { ClaimTerms, TaskBatch, TaskRecord } from '../domain/lease.js';
+import type { ClaimTerms, SubmittedTask, TaskBatch, TaskRecord } from '../domain/lease.js';
 import { parseWei } from '../domain/money.js';
 import type { KeyringRef } from '../domain/sealing.js';
 import {
@@ -15,7 +15,6 @@ import {
   type SessionView,
   type WithdrawalRequest,
 } from '../domain/session.js';
-import type { TaskSubmission } from '../domain/task.js';
 import {
   addDepositUpdate,
   archiveQuery,
@@ -98,7 +97,10 @@ function handleTasks(session: SessionContext): void {
     ({ tasks }) => {
       session.updates++;
       session.lastTaskAtMs = Date.now();
-      return tasks.map((task) => {
+      return tasks.map(({ notIn = [], ...task }) => {
+        const { taskId } = task;
+        const mayBeIn = ledger.knows(taskId) ? [] : session.archiveIndex.pagesWith(taskId, notIn);
+        if (mayBeIn.length > 0) return { taskId, mayBeIn };
         const answer = ledger.submit(task, session.lastTaskAtMs);
         if ('ended' in answer && answer.ended === null) session.hosting?.expect(task.taskId);
         return answer;
@@ -106,7 +108,7 @@ function handleTasks(session: SessionContext): void {
     },
     {
       // While the policy changes, the ledger answers: what it knows, and that it is busy.
-      validator: (_: TaskBatch<TaskSubmission>) => {
+      validator: (_: TaskBatch<SubmittedTask>) => {
         const isBusy = session.state === 'Changing' && session.updates < UPDATES_PER_RUN;
         if (!isBusy) refuseUnlessOpen(session);
       },

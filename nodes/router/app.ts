@@ -24,6 +24,7 @@ import type { Judge } from './judge.js';
 import type { NetworkReader } from './network/chain-reader.js';
 import type { DependencyStatus } from './network/status.js';
 import { addDocumentRoutes } from './openapi/routes.js';
+import type { TaskRecords } from './records.js';
 import { Relay, RELAY_HEADER, ROUTER_HEADER } from './relay.js';
 import { addAuthRoutes } from './routes/auth.js';
 import { addChangeRoutes } from './routes/changes.js';
@@ -57,6 +58,7 @@ export interface AppDeps {
   /** The router's age identity: it opens answers at level `link` for who may see them. */
   readonly identity: string;
   /** Asked to judge answers again. */
+  readonly records: TaskRecords;
   readonly judge: Judge;
   readonly signingDomain: SigningDomain;
   /** What the chains say of miners and epochs. */

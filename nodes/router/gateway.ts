@@ -27,6 +27,7 @@ import type {
   LeaseClaim,
   RouterActivities,
   SubmitAnswer,
+  SubmittedTask,
   TaskRecord,
 } from '../../domain/lease.js';
 import type { KeyringRef } from '../../domain/sealing.js';
@@ -38,7 +39,7 @@ import type {
   SessionView,
   WithdrawalRequest,
 } from '../../domain/session.js';
-import type { TaskCompletion, TaskSubmission } from '../../domain/task.js';
+import type { TaskCompletion } from '../../domain/task.js';
 import {
   addDepositUpdate,
   archiveQuery,
@@ -75,7 +76,7 @@ export interface SessionGateway {
    * @returns the session as it is then, whichever came first. */
   awaitState(sessionId: SessionId, state: SessionState, waitMs: number): Promise<SessionView>;
   /** @returns one answer a task, in order. */
-  submit(sessionId: SessionId, tasks: readonly TaskSubmission[]): Promise<readonly SubmitAnswer[]>;
+  submit(sessionId: SessionId, tasks: readonly SubmittedTask[]): Promise<readonly SubmitAnswer[]>;
   /** @returns one answer a task, in order. */
   complete(
     sessionId: SessionId,

@@ -3,32 +3,30 @@ import { getJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid, SessionId, TaskId } from '../../domain/ids.js';
 import type { TaskEvidence, TaskOutcome } from '../../domain/task.js';
-import type { SessionGateway } from './gateway.js';
 import { conclude, NO_USAGE, type Conclusion } from './outcome.js';
+import type { TaskRecords } from './records.js';
 import { persist } from './retry.js';
 
-/** A task that the workflow knows. */
+/** A task that the workflow knows, or its archive. */
 export interface Recorded {
   /** Number of the task in its session. */
   readonly ordinal: number;
   readonly requestCid: Cid;
-  /** Set when the workflow knew it before, and that it has ended. */
+  /** Set when it was known before, and that it has ended. */
   readonly ended: TaskOutcome | null;
 }
 
 /** Reads how a task ended, with the agreed answer out of its evidence.
- * @throws TASK_NOT_FOUND — the workflow does not know it, or it has not ended.
- * @throws as `BlockStore.get`, once `signal` is aborted. */
+ * @throws TASK_NOT_FOUND — the session never took it, or it has not ended.
+ * @throws as `TaskRecords.find`, and as `BlockStore.get` once `signal` is aborted. */
 export async function recall(
   sessionId: SessionId,
   taskId: TaskId,
-  deps: { readonly gateway: SessionGateway; readonly blockStore: BlockStore },
+  deps: { readonly records: TaskRecords; readonly blockStore: BlockStore },
   signal: AbortSignal,
 ): Promise<Conclusion> {
-  const record = await deps.gateway.task(sessionId, taskId);
-  if (record === null || record.outcome === null) {
-    throw new EngineError('TASK_NOT_FOUND', { taskId });
-  }
+  const record = await deps.records.find(sessionId, taskId, signal);
+  if (record.outcome === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
   const { outcome, evidenceCid, requestCid, failure } = record;
   // Written by a router of this deployment and re-hashed on reading, hence not parsed again.
   const read = (cid: Cid) =>

@@ -32,9 +32,16 @@ export class TaskRecords {
     const recent = await this.#gateway.task(sessionId, taskId);
     if (recent !== null) return recent;
     const pages = await this.#gateway.archive(sessionId);
-    const archived = await findArchived(pages, taskId, (cid) => this.#read(cid, signal));
+    const archived = await this.findIn(pages, taskId, signal);
     if (archived === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
     return archived;
+  }
+
+  /** Looks for a task in some pages of an archive.
+   * @returns `null` where it is in none of them.
+   * @throws as `BlockStore.get`. */
+  findIn(pages: readonly Cid[], taskId: TaskId, signal: AbortSignal): Promise<TaskRecord | null> {
+    return findArchived(pages, taskId, (cid) => this.#read(cid, signal));
   }
 
   /** Records by ordinal, `limit` of them at most.

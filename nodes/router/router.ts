@@ -27,6 +27,7 @@ import { createRouterActivities, DRAIN_MS } from './lease.js';
 import type { NetworkReader } from './network/chain-reader.js';
 import type { DependencyStatus } from './network/status.js';
 import { ownPeer, peerName } from './peers.js';
+import { TaskRecords } from './records.js';
 import { Sessions } from './sessions.js';
 import { attachUpgrades, type Upgrade } from './upgrades.js';
 
@@ -105,8 +106,10 @@ export function createRouter(deps: RouterDeps): Router {
     log,
     ...(silenceMs === undefined ? {} : { silenceMs }),
   });
+  const records = new TaskRecords(deps);
   const sessions = new Sessions({
     ...deps,
+    records,
     hub,
     crypto,
     firstTokenMs: config.firstTokenMs,
@@ -123,7 +126,7 @@ export function createRouter(deps: RouterDeps): Router {
       sessions.find(sessionId)?.lease.owner ?? (await deps.gateway.view(sessionId)).owner,
     log,
   });
-  const app = createApp({ ...deps, hub, crypto, sessions, guard, limits: config });
+  const app = createApp({ ...deps, records, hub, crypto, sessions, guard, limits: config });
   const isStopping = () => guard.gate.isDraining;
   const activities = createRouterActivities({ ...deps, hub, crypto, sessions, isStopping });
   return { app, guard, hub, crypto, sessions, activities };

@@ -11,7 +11,13 @@ import type { SigningDomain } from '../../domain/attestation.js';
 import { holderOf } from '../../domain/content.js';
 import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
 import { sameAddress, type Cid, type TaskId } from '../../domain/ids.js';
-import type { CompleteAnswer, LeaseInput, OpenTask, SubmitAnswer } from '../../domain/lease.js';
+import type {
+  CompleteAnswer,
+  LeaseInput,
+  OpenTask,
+  SubmitAnswer,
+  SubmittedTask,
+} from '../../domain/lease.js';
 import type { Log } from '../../domain/log.js';
 import type { ModelFeature } from '../../domain/features.js';
 import type { Frame } from '../../domain/sealing.js';
@@ -26,6 +32,7 @@ import type { MinerHub } from './hub.js';
 import type { Judge } from './judge.js';
 import { completionOf, completionOfNothing, conclude, endOf, type Conclusion } from './outcome.js';
 import { recall, type Recorded } from './recall.js';
+import type { TaskRecords } from './records.js';
 import { persist } from './retry.js';
 import { TaskRun, type RunResult } from './task-run.js';
 import type { TaskStream } from './task-stream.js';
@@ -43,6 +50,7 @@ export interface ServiceDeps {
   readonly hub: MinerHub;
   readonly blockStore: BlockStore;
   readonly gateway: SessionGateway;
+  readonly records: TaskRecords;
   readonly judge: Judge;
   readonly signingDomain: SigningDomain;
   readonly crypto: CryptoPool;
@@ -103,7 +111,7 @@ export class TaskService {
   readonly #deps: ServiceDeps;
   readonly #dispatch: Dispatch;
   readonly #lost = new AbortController();
-  readonly #submissions: Batcher<TaskSubmission, SubmitAnswer>;
+  readonly #submissions: Batcher<SubmittedTask, SubmitAnswer>;
   readonly #completions: Batcher<TaskCompletion, CompleteAnswer>;
   readonly #runs = new Map<TaskId, TaskRun>();
   /** After a refusal the record comes first again, until a task is accepted: an exhausted session
@@ -325,7 +333,7 @@ export class TaskService {
     const requestCid = cidOf(block);
     const { model } = this.#lease.policy;
     const submission = { taskId, requestCid, model, maxPromptTokens, maxTokens, seed };
-    const [answer] = await Promise.all([this.#submissions.add(submission), this.#pin(block)]);
+    const [answer] = await Promise.all([this.#submit(submission), this.#pin(block)]);
     if ('refused' in answer) {
       // age seals the same request to other bytes each time: another CID need not be another one.
       const { isSame } = request;
@@ -339,15 +347,39 @@ export class TaskService {
     return { ordinal: answer.ordinal, requestCid, ended: answer.ended };
   }
 
-  /** @throws IDEMPOTENCY_CONFLICT — the task that the workflow knows is another request. */
+  /** Hands a task to the workflow, which has the router look into the archive first where the task may
+   * be one of long ago. */
+  async #submit(
+    submission: TaskSubmission,
+  ): Promise<Exclude<SubmitAnswer, { readonly mayBeIn: unknown }>> {
+    const { taskId, requestCid } = submission;
+    for (let notIn: readonly Cid[] = []; ;) {
+      const seen = notIn.length === 0 ? {} : { notIn };
+      const answer = await this.#submissions.add({ ...submission, ...seen });
+      if (!('mayBeIn' in answer)) return answer;
+      const { records } = this.#deps;
+      const record = await persist(
+        (signal) => records.findIn(answer.mayBeIn, taskId, signal),
+        this.#pinning(),
+      );
+      if (record !== null) {
+        if (record.requestCid !== requestCid) return { taskId, refused: 'IDEMPOTENCY_CONFLICT' };
+        return { taskId, ordinal: record.ordinal, ended: record.outcome };
+      }
+      notIn = [...notIn, ...answer.mayBeIn];
+    }
+  }
+
+  /** @throws IDEMPOTENCY_CONFLICT — the task that was known before is another request. */
   async #recognise(
     taskId: TaskId,
     isSame: (block: Uint8Array) => Promise<boolean>,
   ): Promise<Recorded> {
-    const record = await this.#deps.gateway.task(this.#lease.sessionId, taskId);
-    if (record === null) throw new EngineError('TASK_NOT_FOUND', { taskId });
+    const { records, blockStore } = this.#deps;
+    const signal = this.#pinning();
+    const record = await records.find(this.#lease.sessionId, taskId, signal);
     const { ordinal, requestCid, outcome } = record;
-    const block = await this.#deps.blockStore.get(requestCid, { signal: this.#pinning() });
+    const block = await blockStore.get(requestCid, { signal });
     if (!(await isSame(block))) throw new EngineError('IDEMPOTENCY_CONFLICT', { taskId });
     return { ordinal, requestCid, ended: outcome };
   }

@@ -149,6 +149,21 @@ test('session: takes many thousand tasks, and no run of it or of settlement come
       assert.equal(budget.reservedWei, '0');
       assert.ok((await tasksOf(current)).length <= MAX_HELD);
     }
+    // What no run knows any more is still one task: whoever asks again is sent to its page.
+    const gone = (await current.query(archiveQuery)).flatMap(
+      (name) => pages.get(name)?.records ?? [],
+    );
+    for (const record of [gone.at(0), gone.at(-1)]) {
+      if (record === undefined) continue;
+      const again = submission(record.ordinal);
+      const [answer] = await persistently(() =>
+        current.executeUpdate(submitTasksUpdate, { args: [{ tasks: [again] }] }),
+      );
+      assert.ok(answer !== undefined && 'mayBeIn' in answer, JSON.stringify(answer));
+      const named = answer.mayBeIn.flatMap((name) => pages.get(name)?.records ?? []);
+      assert.ok(named.some(({ taskId: id }) => id === record.taskId));
+    }
+    assert.ok(gone.length > 0 || TASKS < REMEMBERED_TASKS + ARCHIVE_PAGE_TASKS);
     await current.executeUpdate(closeSessionUpdate, CLOSE);
     const view = await current.result();
     assert.deepEqual((view as { tasks: unknown }).tasks, {

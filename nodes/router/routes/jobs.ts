@@ -23,7 +23,6 @@ import type { AppDeps, AppEnv, RouterApp } from '../app.js';
 import { readJson } from '../body.js';
 import { toChatRequest, tokenLimit } from '../chat.js';
 import { requireModel } from '../models.js';
-import { TaskRecords } from '../records.js';
 import { persist } from '../retry.js';
 import type { ServedTask } from '../session-host.js';
 import { toolName } from '../tools.js';
@@ -103,7 +102,7 @@ export const validateSchema = z.strictObject({
 });
 
 export function addJobRoutes(app: RouterApp, deps: AppDeps): void {
-  const records = new TaskRecords(deps);
+  const { records } = deps;
   const bodyLimits = {
     maxBytes: deps.limits.maxBodyBytes,
     tooLarge: 'PROMPT_TOO_LARGE',
@@ -263,7 +262,7 @@ function requireConstraints(
  * process is needed for it to come to its end.
  * @throws EngineError — it was not recorded, so it may be asked for again. */
 async function durable(
-  { gateway, blockStore }: AppDeps,
+  { gateway, records, blockStore }: AppDeps,
   { host }: HeldSession,
   { taskId, conclusion }: ServedTask,
   outer: AbortSignal,
@@ -271,13 +270,8 @@ async function durable(
   const { sessionId } = host.lease;
   const ended = new AbortController();
   const signal = AbortSignal.any([outer, ended.signal, AbortSignal.timeout(RECORD_MS)]);
-  const failed = conclusion.then(
-    () => new Promise<never>(() => undefined),
-    (error: unknown) => {
-      ended.abort();
-      throw error;
-    },
-  );
+  // What has ended is at rest as well; one of long ago is not where it is looked for below.
+  const concluded = conclusion.then(() => records.find(sessionId, taskId, signal));
   const known = persist(async () => {
     const record = await gateway.task(sessionId, taskId);
     // Not there yet; by the deadline, that is what is told.
@@ -290,9 +284,11 @@ async function durable(
   const stored = known.then(({ requestCid }) =>
     persist((attempt) => blockStore.get(requestCid, { signal: attempt }), signal),
   );
-  stored.catch(() => undefined);
-  await Promise.race([stored, failed]);
-  return known;
+  try {
+    return await Promise.race([stored.then(() => known), concluded]);
+  } finally {
+    ended.abort();
+  }
 }
 
 function delegationOf(

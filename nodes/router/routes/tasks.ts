@@ -14,7 +14,7 @@ import { followAnswer } from '../answer.js';
 import type { AppDeps, AppEnv, RouterApp } from '../app.js';
 import { readJson } from '../body.js';
 import { requireModel } from '../models.js';
-import { TaskRecords } from '../records.js';
+import type { TaskRecords } from '../records.js';
 import type { ServedTask, SessionHost } from '../session-host.js';
 import { KEEP_ALIVE, KEEP_ALIVE_MS, resumeFrom, sseEvent, sseResponse } from '../sse.js';
 import { detailOf } from '../task-detail.js';
@@ -41,8 +41,7 @@ export function taskSchema(limits: Pick<AppDeps['limits'], 'maxBodyBytes'>) {
 }
 
 export function addTaskRoutes(app: RouterApp, deps: AppDeps): void {
-  const { gateway, limits } = deps;
-  const records = new TaskRecords(deps);
+  const { gateway, records, limits } = deps;
   const schema = taskSchema(limits);
 
   app.post('/api/v1/sessions/:id/tasks', async (c) => {

@@ -6,6 +6,7 @@ import type { BlockStore } from '../../../adapters/ipfs/block-store.js';
 import { createIdentity } from '../../../adapters/seal/identity.js';
 import { createKeyring, wrapKeyring } from '../../../adapters/seal/keyring.js';
 import type { NetworkInfo } from '../../../domain/api.js';
+import { ArchiveIndex } from '../../../domain/archive-index.js';
 import { signingDomain } from '../../../domain/attestation.js';
 import {
   UNRESTRICTED,
@@ -16,7 +17,13 @@ import {
 import type { ErasureView } from '../../../domain/erasure.js';
 import { EngineError } from '../../../domain/errors.js';
 import type { Address, Cid, SessionId, TaskId } from '../../../domain/ids.js';
-import type { ClaimTerms, LeaseInput, OpenTask, TaskRecord } from '../../../domain/lease.js';
+import type {
+  ClaimTerms,
+  LeaseInput,
+  OpenTask,
+  SubmittedTask,
+  TaskRecord,
+} from '../../../domain/lease.js';
 import type { NodeStatus } from '../../../domain/node.js';
 import type { KeyringRef, Keyring } from '../../../domain/sealing.js';
 import {
@@ -28,7 +35,7 @@ import {
   type SessionView,
   type WithdrawalRequest,
 } from '../../../domain/session.js';
-import type { TaskCompletion, TaskSubmission } from '../../../domain/task.js';
+import type { TaskCompletion } from '../../../domain/task.js';
 import type { SessionGateway } from '../../../nodes/router/gateway.js';
 import type { GuardStore } from '../../../nodes/router/guard/budget.js';
 import type { Judge } from '../../../nodes/router/judge.js';
@@ -151,7 +158,7 @@ export class MemoryBlocks implements BlockStore {
 
 /** The session workflow's side of the updates: first answer counts, batches are kept. */
 export class FakeGateway implements SessionGateway {
-  readonly submitted: (readonly TaskSubmission[])[] = [];
+  readonly submitted: (readonly SubmittedTask[])[] = [];
   readonly completed: (readonly TaskCompletion[])[] = [];
   readonly records = new Map<TaskId, TaskRecord>();
   readonly views = new Map<SessionId, SessionView>();
@@ -169,7 +176,7 @@ export class FakeGateway implements SessionGateway {
   awaitState(sessionId: SessionId, _state: SessionState): Promise<SessionView> {
     return this.view(sessionId);
   }
-  async submit(_sessionId: SessionId, tasks: readonly TaskSubmission[]) {
+  async submit(_sessionId: SessionId, tasks: readonly SubmittedTask[]) {
     this.submitted.push(tasks);
     await this.beforeSubmit();
     return tasks.map((task) => {
@@ -180,6 +187,8 @@ export class FakeGateway implements SessionGateway {
         if (known.requestCid !== requestCid) return { taskId, refused: 'IDEMPOTENCY_CONFLICT' };
         return { taskId, ordinal: known.ordinal, ended: known.outcome };
       }
+      const mayBeIn = this.archiveIndex.pagesWith(taskId, task.notIn);
+      if (mayBeIn.length > 0) return { taskId, mayBeIn };
       const ordinal = this.records.size;
       this.records.set(taskId, {
         taskId,
@@ -260,6 +269,7 @@ export class FakeGateway implements SessionGateway {
   }
   /** CIDs of archive pages. */
   readonly pages: Cid[] = [];
+  readonly archiveIndex = new ArchiveIndex();
   async archive(): Promise<readonly Cid[]> {
     return this.pages;
   }
