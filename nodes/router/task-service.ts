@@ -9,7 +9,7 @@ import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { cidOf } from '../../adapters/ipfs/cid.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import { holderOf } from '../../domain/content.js';
-import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
+import { EngineError, findEngineError, isErrorCode, type ErrorCode } from '../../domain/errors.js';
 import { sameAddress, type Cid, type TaskId } from '../../domain/ids.js';
 import type {
   CompleteAnswer,
@@ -252,10 +252,13 @@ export class TaskService {
     const { status } = result;
     if (recorded.ended !== null) return this.recall(stream, taskId);
     if (status === 'abandoned') throw new EngineError('ROUTER_LEASE_LOST', { taskId });
-    const evidence = status === 'committed' ? await this.#weigh(task) : null;
+    const { evidence, failure } =
+      status === 'committed'
+        ? await this.#weigh(task)
+        : { evidence: null, failure: result.failure };
     if (evidence === null) {
       const outcome = status === 'committed' ? 'failed' : status;
-      const completion = completionOfNothing(taskId, outcome, result.failure);
+      const completion = completionOfNothing(taskId, outcome, failure);
       return this.#finish(stream, completion, null, recorded, result);
     }
     const holder = this.#holder;
@@ -384,21 +387,23 @@ export class TaskService {
     return { ordinal, requestCid, ended: outcome };
   }
 
-  /** @returns `null` when the answers differ and no oracle could be reached in time. */
-  async #weigh({ taskId, bounds, result, recorded }: RanTask): Promise<TaskEvidence | null> {
+  /** @returns no evidence, but why, when the answers differ and no oracle judged them in time. */
+  async #weigh({ taskId, bounds, result, recorded }: RanTask): Promise<{
+    readonly evidence: TaskEvidence | null;
+    readonly failure: ErrorCode | null;
+  }> {
     const task = { taskId, seed: bounds.seed, requestCid: recorded.requestCid, result };
     const { judge, log } = this.#deps;
     try {
-      return await gatherEvidence(task, this.#lease, (request) =>
+      const evidence = await gatherEvidence(task, this.#lease, (request) =>
         persist((signal) => judge(request, signal), this.#pinning()),
       );
+      return { evidence, failure: null };
     } catch (error) {
       if (this.#lost.signal.aborted) throw error;
-      log('error', 'task not judged', {
-        taskId,
-        code: findEngineError(error)?.code ?? 'INTERNAL',
-      });
-      return null;
+      const code = findEngineError(error)?.code ?? 'INTERNAL';
+      log('error', 'task not judged', { taskId, code });
+      return { evidence: null, failure: code };
     }
   }
 

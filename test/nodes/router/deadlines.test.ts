@@ -1,6 +1,7 @@
 /** Every state of a task has a deadline, and every task that misses one has a named end. */
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { EngineError } from '../../../domain/errors.js';
 import type { SessionPolicy } from '../../../domain/session.js';
 import { startWorld, until, type World, type WorldOptions } from './support.js';
 import type { Script } from './scripted-miner.js';
@@ -203,4 +204,17 @@ test('miners that committed are told how the task ended, after it was recorded',
     },
   ]);
   assert.deepEqual(told()[2], []);
+});
+
+test('Committed: where nobody can judge answers that differ, the record says why, and it costs nothing', async (t) => {
+  const world = await open(t, [{ answer: () => 'one' }, { answer: () => 'two' }], {
+    policy: { redundancy: 2 },
+    judge: async () => {
+      throw new EngineError('INVARIANT_BROKEN');
+    },
+  });
+  assert.equal(await codeOf(await world.chat('hi')), 'MINER_FAILED');
+  assert.deepEqual(endOf(world), ['failed']);
+  assert.deepEqual(paid(world), []);
+  assert.equal((await taskOf(world))?.failure, 'INVARIANT_BROKEN');
 });
