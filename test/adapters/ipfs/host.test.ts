@@ -1,19 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import type { IncomingMessage } from 'node:http';
 import { delimiter, join } from 'node:path';
 import { existsSync } from 'node:fs';
-import { buffer } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import test, { after } from 'node:test';
-import { AwsV4Signer } from 'aws4fetch';
 import { cidOf } from '../../../adapters/ipfs/cid.js';
 import { addContent } from '../../../adapters/ipfs/content-store.js';
 import { addToHost, openHost, type Host } from '../../../adapters/ipfs/host.js';
 import { readWhole } from '../../../adapters/ipfs/read-content.js';
 import { claimPort } from '../../../servers/ports.js';
+import { openBucket } from './bucket-fixture.js';
 import { api, Fixture, inChunks, pattern } from './kubo-fixture.js';
 
 const fixture = await Fixture.create();
@@ -71,28 +68,14 @@ test('a trustless gateway is a source of inputs, and nothing is written to it', 
 });
 
 test('a bucket holds objects named by CID, each request signed over what it carries', async () => {
-  const objects = new Map<string, Buffer>();
-  const url = await fixture.server((request, response) => {
-    void answer(request).then(([status, body]) => response.writeHead(status).end(body));
-  });
-  const answer = async (request: IncomingMessage): Promise<[number, Buffer | string]> => {
-    const body = await buffer(request);
-    if (!(await isSigned(request, body, url))) return [403, 'SignatureDoesNotMatch'];
-    const name = request.url ?? '';
-    if (request.method === 'PUT') {
-      objects.set(name, body);
-      return [200, ''];
-    }
-    const found = objects.get(name);
-    return found === undefined ? [404, 'NoSuchKey'] : [200, found];
-  };
-  const host = open('s3', `${url}/bucket`);
+  const { url, objects } = await openBucket(fixture, CREDENTIALS);
+  const host = open('s3', url);
   await holdContent(host);
   for (const [name, body] of objects) {
     assert.equal(name.startsWith('/bucket/bafy') || name === `/bucket/${cidOf(body)}`, true);
   }
   const wrong = openHost(
-    { kind: 's3', url: `${url}/bucket`, region: 'auto', allowPrivate: true },
+    { kind: 's3', url, region: 'auto', allowPrivate: true },
     { ...MINE, credentials: 'AKIDEXAMPLE:wrong' },
   );
   await assert.rejects(wrong.put(text('x')), { code: 'HOST_UNREACHABLE' });
@@ -205,24 +188,6 @@ test('credentials that are no pair, and CIDs that are none, are told apart from 
   const host = open('gateway', 'http://127.0.0.1:1');
   await assert.rejects(host.get('../../etc/passwd'), { code: 'REQUEST_INVALID' });
 });
-
-/** Computes the signature of a request again, from what arrived. */
-async function isSigned(request: IncomingMessage, body: Buffer, url: string): Promise<boolean> {
-  const [accessKeyId = '', secretAccessKey = ''] = CREDENTIALS.split(':');
-  const digest = createHash('sha256').update(body).digest('hex');
-  if (request.headers['x-amz-content-sha256'] !== digest) return false;
-  const signer = new AwsV4Signer({
-    method: request.method ?? '',
-    url: new URL(request.url ?? '', url).href,
-    headers: { 'x-amz-content-sha256': digest },
-    datetime: String(request.headers['x-amz-date']),
-    accessKeyId,
-    secretAccessKey,
-    service: 's3',
-    region: 'auto',
-  });
-  return (await signer.authHeader()) === request.headers.authorization;
-}
 
 async function untilUp(url: string): Promise<void> {
   for (const deadline = Date.now() + 60_000; ; await setTimeout(50)) {
