@@ -7,13 +7,14 @@ import { Decrypter, Encrypter } from 'age-encryption';
 import { EngineError } from '../../domain/errors.js';
 import { ageWriter } from './age-file.js';
 import { openPayload, sealPayload } from './age-payload.js';
+import { toUtf8 } from './bytes.js';
 import { identitiesOf } from './identity.js';
 import { nodeCrypto, type NodeCrypto } from './native.js';
 
 /** Bytes of the payload of an empty file: its salt, and the tag of its one chunk. */
 const EMPTY_PAYLOAD_BYTES = 32;
 /** The last line of a header begins so, and none before it: base64 has no hyphens. */
-const LAST_LINE = [...'\n---'].map((letter) => letter.charCodeAt(0));
+const LAST_LINE = toUtf8('\n---');
 
 /** Seals bytes as an age file that each of the recipients opens alone.
  * @param recipients - `age1…` or `age1pq1…`, at least one.

@@ -8,24 +8,22 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { id, Wallet } from 'ethers';
 import { createIdentityFile } from '../../adapters/seal/identity-file.js';
-import { createIdentity } from '../../adapters/seal/identity.js';
 import { sessionIdOf } from '../../adapters/seal/session-id.js';
-import { connectClient, type TemporalClient } from '../../adapters/temporal/connect.js';
+import type { TemporalClient } from '../../adapters/temporal/connect.js';
 import { completeConfig, loadSettings } from '../../cli/config.js';
 import { PROJECT_CONFIG } from '../../cli/project.js';
 import { signingDomain } from '../../domain/attestation.js';
 import { UNRESTRICTED, type EngineConfig } from '../../domain/config.js';
 import type { Address, Hex, SessionId } from '../../domain/ids.js';
-import type { Candidate } from '../../domain/node.js';
 import type { SealingLevel } from '../../domain/sealing.js';
-import { openSessionGateway, type SessionGateway } from '../../nodes/router/gateway.js';
+import type { SessionGateway } from '../../nodes/router/gateway.js';
 import { openSupervisor, startKubo, startTemporal } from '../../servers/start/index.js';
 import { buildWorkflowBundle } from '../../workers/bundle.js';
-import { registerSearchAttributes } from '../../workers/search-attributes.js';
-import { createStarter, type Starter } from '../../workers/starter.js';
+import type { Starter } from '../../workers/starter.js';
 import type { BenchContext } from '../bench.js';
 import { startChild } from './child.js';
 import type { MinersInput, MinersReady } from './miners-process.js';
+import { connectEngine, drawMiners } from './parts.js';
 import type { RouterInput, RouterReady } from './router-process.js';
 import type { WorkerInput } from './worker-process.js';
 import { parsePolicy, type ReservedMiner } from '../../domain/session.js';
@@ -67,19 +65,9 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
   await buildWorkflowBundle();
   const apiKey = `ck-${randomBytes(16).toString('hex')}`;
   const config = await startServers(context, apiKey);
-  const keys = Array.from({ length: MINERS }, (_, i) => id(`bench miner ${i}`));
-  const identities = await Promise.all(keys.map(() => createIdentity()));
   const model = config.models[0]?.name ?? '';
-  const candidates: Candidate[] = keys.map((key, i) => ({
-    address: new Wallet(key).address as Address,
-    recipient: identities[i]?.recipient ?? '',
-    models: [model],
-    scoreBps: 9_500,
-    level: 9,
-    kind: 'Ephemeral',
-    tokensPerSecond: null,
-    pricePerTokenWei: null,
-  }));
+  const drawn = await drawMiners(MINERS, { name: 'bench miner', model });
+  const candidates = drawn.map(({ candidate }) => candidate);
   const worker = await startChild<WorkerInput, null>('worker-process', { config, candidates });
   defer(() => worker.stop());
   const miners = candidates.map(({ address, recipient }) => ({ address, recipient }));
@@ -94,22 +82,13 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
       routerUrl: url,
       domain: signingDomain(chainId, NOWHERE),
       model,
-      miners: keys.map((key, i) => ({ key, identity: identities[i]?.identity ?? '' })),
+      miners: drawn.map(({ key, identity }) => ({ key, identity })),
     });
     defer(() => miners.stop());
     return miners.ready;
   };
   const { backendUrl } = await startMiners(router.ready.url);
-  const temporal = await connectClient(config.temporal);
-  defer(() => temporal.close());
-  await registerSearchAttributes(temporal.connection, config.temporal.namespace);
-  const starter = createStarter({ config, client: temporal.client });
-  await starter.startSettlement();
-  const gateway = openSessionGateway({
-    client: temporal.client,
-    chainId,
-    startSession: (request) => starter.startSession(request, null),
-  });
+  const { temporal, starter, gateway } = await connectEngine(config, defer);
   await untilConnected(router.ready.url);
   say(`network up in ${data}`);
   const { url: routerUrl } = router.ready;
@@ -141,7 +120,7 @@ export async function startServers(context: BenchContext, apiKey: string): Promi
     startKubo({ data, supervisor }),
   ]);
   const identityFile = join(data, 'engine.age');
-  const { recipient } = await createIdentityFile(identityFile);
+  const { recipient } = await createIdentityFile(identityFile, { postQuantum: true });
   const identity = `file:${identityFile}` as const;
   const layer = {
     rpcUrls: ['http://127.0.0.1:1'],

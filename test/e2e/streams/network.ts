@@ -6,11 +6,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { id, Wallet } from 'ethers';
+import { Wallet } from 'ethers';
 import { createIdentity } from '../../../adapters/seal/identity.js';
-import { connectClient } from '../../../adapters/temporal/connect.js';
 import { startChild, type Child } from '../../../bench/network/child.js';
 import { startServers } from '../../../bench/network/network.js';
+import { connectEngine, drawMiners } from '../../../bench/network/parts.js';
 import type { RouterInput, RouterReady } from '../../../bench/network/router-process.js';
 import type { WorkerInput } from '../../../bench/network/worker-process.js';
 import { signingDomain } from '../../../domain/attestation.js';
@@ -19,12 +19,10 @@ import type { Address, SessionId } from '../../../domain/ids.js';
 import type { TaskRecord } from '../../../domain/lease.js';
 import type { Candidate } from '../../../domain/node.js';
 import type { PolicyInput } from '../../../domain/session.js';
-import { openSessionGateway, type SessionGateway } from '../../../nodes/router/gateway.js';
+import type { SessionGateway } from '../../../nodes/router/gateway.js';
 import { CortensorClient, type SessionHandle } from '../../../sdk/index.js';
 import { claimPort } from '../../../servers/ports.js';
 import { buildWorkflowBundle } from '../../../workers/bundle.js';
-import { registerSearchAttributes } from '../../../workers/search-attributes.js';
-import { createStarter } from '../../../workers/starter.js';
 import { Balancer } from './balancer.js';
 import type { MinerInput } from './miner-process.js';
 
@@ -180,43 +178,25 @@ export async function startStreamNetwork(
     ...served,
     router: { ...served.router, hedgeMs: hedgeMs ?? null, firstTokenMs: 5_000 },
   };
-  const keys = Array.from({ length: MINERS }, (_, i) => id(`stream miner ${i}`));
-  const identities = await Promise.all(keys.map(() => createIdentity()));
   const model = config.models[0]?.name ?? '';
-  const candidates = keys.map((key, i): Candidate => ({
-    address: new Wallet(key).address as Address,
-    recipient: identities[i]?.recipient ?? '',
-    models: [model],
-    scoreBps: 9_500,
-    level: 9,
-    kind: 'Ephemeral',
-    tokensPerSecond: null,
-    pricePerTokenWei: null,
-  }));
+  const drawn = await drawMiners(MINERS, { name: 'stream miner', model });
+  const candidates = drawn.map(({ candidate }) => candidate);
   const worker = await startChild<WorkerInput, null>('worker-process', { config, candidates });
   defer(() => worker.stop());
   const ports: number[] = [];
   for (let i = 0; i < routers; i++) ports.push(await claimPort(data, `router-${i}`));
   const { chainId, contracts } = config.layers.service;
   const domain = signingDomain(chainId, contracts['sessionPayment'] as Address);
-  const temporal = await connectClient(config.temporal);
-  defer(() => temporal.close());
-  await registerSearchAttributes(temporal.connection, config.temporal.namespace);
-  const starter = createStarter({ config, client: temporal.client });
-  await starter.startSettlement();
+  const { gateway } = await connectEngine(config, defer);
   const network = new StreamNetwork({
     config,
     apiKey,
     candidates,
     ports,
-    gateway: openSessionGateway({
-      client: temporal.client,
-      chainId,
-      startSession: (request) => starter.startSession(request, null),
-    }),
-    minerInputs: keys.map((key, i) => ({
+    gateway,
+    minerInputs: drawn.map(({ key, identity }) => ({
       key,
-      identity: identities[i]?.identity ?? '',
+      identity,
       domain,
       model,
       routerUrls: ports.map((port) => `http://127.0.0.1:${port}`),
