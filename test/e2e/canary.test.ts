@@ -5,7 +5,7 @@
  * every file of the data folder (PostgreSQL, Kubo, Temporal, the chains' states, all logs, all keys), once
  * everything has ended in order and so written what it had; every Temporal history, decrypted; every
  * row of the sink; what the router tells of itself, the sessions and their tasks; and the memory of the
- * running routers and workers, as a core dump would hold it (Linux). Miners and oracles are readers.
+ * running routers and workers, and core dumps of both (Linux). Miners and oracles are readers.
  * What is compressed would not be found: none of the servers compresses what it stores of this size.
  * Each search must find what is there: another canary, from a session at `open` and from the
  * environment of all processes.
@@ -24,7 +24,15 @@ import { startWholeNetwork, type WholeNetwork } from '../../bench/network/whole-
 import { USER_SINK } from '../../cli/up/network.js';
 import type { SealingLevel } from '../../domain/sealing.js';
 import { CortensorClient, type SessionHandle } from '../../sdk/index.js';
-import { filesHolding, formsOf, holds, memoryHolding } from '../support/canary.js';
+import {
+  dumpCore,
+  fileHolding,
+  filesHolding,
+  formsOf,
+  holds,
+  memoryHolding,
+  whyNoCoreDumps,
+} from '../support/canary.js';
 import { readHistories } from '../support/evidence.js';
 
 const CONFIG = `
@@ -46,6 +54,8 @@ const TEXTS = {
 let network: WholeNetwork;
 let client: CortensorClient;
 let data: string;
+/** Where the network's processes leave core dumps. */
+let cores: string;
 let hasStopped = false;
 const sessions = new Map<SealingLevel, SessionHandle>();
 
@@ -54,6 +64,8 @@ before(async () => {
   await writeFile(`${data}.yaml`, CONFIG);
   // Inherited by every process of the network, and by none of its files.
   process.env[VARIABLE] = PLANTED_ENVIRONMENT;
+  cores = await mkdtemp(join(tmpdir(), 'cortensor-cores-'));
+  process.chdir(cores);
   network = await startWholeNetwork({
     data,
     config: `${data}.yaml`,
@@ -72,6 +84,7 @@ after(async () => {
   if (!hasStopped) await network.stop();
   await rm(data, { recursive: true, force: true });
   await rm(`${data}.yaml`, { force: true });
+  await rm(cores, { recursive: true, force: true });
 });
 
 /** A session's whole life, with one question whose answer repeats it. */
@@ -179,6 +192,19 @@ test('what the router tells of itself, of sessions and of tasks holds no sealed 
     assert.ok(!holds(Buffer.from(body), TEXTS.sealed), path);
   }
   assert.ok(hasFound, 'the search finds an answer that nobody sealed');
+});
+
+test('core dumps of a router and of a worker hold no sealed text', async (t) => {
+  const reason = await whyNoCoreDumps();
+  if (reason !== undefined) return t.skip(reason);
+  for (const name of ['router-1', 'worker-1']) {
+    const core = await dumpCore(network.supervisor.pid(name) ?? 0, cores);
+    const { found, bytes } = await fileHolding(core, TEXTS);
+    await rm(core);
+    t.diagnostic(`${name}: ${(bytes / 1024 / 1024).toFixed(0)} MiB, with ${[...found].join(', ')}`);
+    assert.ok(found.has('environment'), `the search finds what is in the core dump of ${name}`);
+    assert.ok(!found.has('sealed'), name);
+  }
 });
 
 test('no file of any server and no log holds a sealed text, once all have ended', async (t) => {
