@@ -298,6 +298,22 @@ describe('a miner works on a sealed task', () => {
     assert.equal((await router.next('fail')).code, 'SEAL_BROKEN');
   });
 
+  const unfit = [
+    ['keys of another session', 'sealed', () => ({ ...keyring, sessionId: '4243' })],
+    ['keys that are weaker than its level', 'sealed-pq', () => keyring],
+  ] as const;
+  for (const [what, level, keysOf] of unfit) {
+    test(`it refuses a grant of ${what}`, async () => {
+      start();
+      await welcome();
+      const file = toBase64(await wrapKeyring(keysOf(), [identity.recipient]));
+      router.send({ type: 'session', grant: { sessionId: SESSION, level, keyring: file } });
+      router.send({ type: 'assign', task: await assignment() });
+      await router.next('ack');
+      assert.equal((await router.next('fail')).code, 'SEAL_BROKEN');
+    });
+  }
+
   test('it stops the backend when a task is cancelled, and says nothing more of it', async () => {
     const gate = gated();
     start({ backend: gate.backend });
@@ -384,10 +400,15 @@ test('an open session: frames are plain, the result block is canonical JSON', as
 });
 
 function start(
-  options: { backend?: InferenceBackend; concurrency?: number; journal?: TaskJournal } = {},
+  options: {
+    backend?: InferenceBackend;
+    concurrency?: number;
+    journal?: TaskJournal;
+    routerUrls?: readonly string[];
+  } = {},
 ): void {
   miner = startMiner({
-    routerUrl: router.url,
+    routerUrls: options.routerUrls ?? [router.url],
     wallet: WALLET,
     identity: identity.identity,
     backend: options.backend ?? scripted(() => 'Four words of answer'),
