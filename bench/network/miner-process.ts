@@ -89,19 +89,20 @@ async function run({ config: file, routers, miners }: MinersProcessInput): Promi
     const { identity } = await readIdentityFile(identityFile);
     const backend = openBackend(config.models[0]?.name ?? '', behaviour);
     const line = lineOf(behaviour);
-    for (const router of routers) {
-      const routerUrl = line === null ? router : await openMinerLine(router, line);
-      startMiner({
-        wallet,
-        identity,
-        backend,
-        domain,
-        routerUrl,
-        concurrency: CONCURRENCY,
-        waits: { firstMs: 100, mostMs: 1_000, unregisteredMs: 500 },
-        log,
-      });
-    }
+    const routerUrls =
+      line === null
+        ? routers
+        : await Promise.all(routers.map((router) => openMinerLine(router, line)));
+    startMiner({
+      wallet,
+      identity,
+      backend,
+      domain,
+      routerUrls,
+      concurrency: CONCURRENCY,
+      waits: { firstMs: 100, mostMs: 1_000, unregisteredMs: 500 },
+      log,
+    });
   }
 }
 

@@ -84,7 +84,7 @@ runChild<MinersInput, MinersReady>(async ({ routerUrl, domain, model, miners }) 
   await once(server, 'listening');
   for (const { key, identity } of miners) {
     startMiner({
-      routerUrl,
+      routerUrls: [routerUrl],
       wallet: new Wallet(key),
       identity,
       backend,

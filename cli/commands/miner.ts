@@ -1,4 +1,4 @@
-/** `cortensor miner`: one model that chats, and one that embeds if it is to; one key, one router. */
+/** `cortensor miner`: one model that chats, and one that embeds if it is to; one key, and all its routers. */
 import { signingDomain } from '../../domain/attestation.js';
 import { EngineError } from '../../domain/errors.js';
 import { openEmbeddedModel } from '../../adapters/model/embedded.js';
@@ -23,14 +23,14 @@ import { CONFIG_HELP, openWallet, readConfig, readOptions, runUntilSignal } from
 
 const HELP = `Usage: cortensor miner --config FILE --key FILE --identity FILE --model NAME [options]
 
-Connects to the router, proves its key, and answers requests with its model.
+Connects to its routers, proves its key, and answers requests with its model.
 
 Options:
 ${CONFIG_HELP}  --key FILE       the node's signing key, 0x and 64 hex digits
   --identity FILE  the node's age identity
   --model NAME     a chat model of the configuration, which it is verified by
   --embedding NAME an embedding model of the configuration, to give vectors too
-  --router URL     the router; default: the one of the configuration
+  --router URL,…   the routers, all at once; default: the one of the configuration
   --backend URL    an OpenAI-compatible server that runs the model; default: the embedded model
   --embedding-backend URL
                    the same for the embedding model
@@ -68,7 +68,7 @@ export const miner: Command = {
       backend,
       ...(embedding === null ? {} : { embedding }),
       domain: signingDomain(chainId, payment),
-      routerUrl: options.router ?? `http://${config.router.host}:${config.router.port}`,
+      routerUrls: readRouters(options.router, config),
       concurrency: 1,
       journal: openJournal(options.journal ?? `${options.key}.journal`),
       log: openLog('miner'),
@@ -79,6 +79,14 @@ export const miner: Command = {
     }, node.closed);
   },
 };
+
+/** @throws USAGE — not a list of URLs. */
+function readRouters(list: string | undefined, { router }: EngineConfig): readonly string[] {
+  if (list === undefined) return [`http://${router.host}:${router.port}`];
+  const urls = list.split(',').map((url) => url.trim());
+  if (urls.every((url) => URL.canParse(url) && /^(http|ws)s?:/.test(url))) return urls;
+  throw new EngineError('USAGE', { option: '--router', expected: 'URLs, with commas in between' });
+}
 
 async function openBackend(
   config: EngineConfig,

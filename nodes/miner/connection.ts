@@ -27,6 +27,8 @@ export interface ConnectionDeps extends Pick<
   readonly routerUrl: string;
   readonly concurrency: number;
   readonly desk: TaskDesk;
+  /** Ids of the routers that this miner is connected to, by all its connections. */
+  readonly connected: Set<string>;
 }
 
 export interface ConnectionEnd {
@@ -55,6 +57,8 @@ class Connection {
   #stage: 'challenge' | 'welcome' | 'ready' = 'challenge';
   #heardAt = performance.now();
   #code: string | null = null;
+  /** Id of the router, once it has said it. */
+  #router: string | null = null;
 
   constructor(
     deps: ConnectionDeps,
@@ -88,6 +92,7 @@ class Connection {
       signal.removeEventListener('abort', close);
       clearTimeout(this.#handshake);
       clearInterval(this.#heartbeat);
+      if (this.#router !== null) deps.connected.delete(this.#router);
       onEnd({ wasWelcome: this.#stage === 'ready', code: this.#code });
     });
     if (signal.aborted) close();
@@ -111,6 +116,7 @@ class Connection {
     if (message.type === 'refused') {
       this.#fail(message.code);
     } else if (this.#stage === 'challenge' && message.type === 'challenge') {
+      this.#enter(message.router);
       this.#stage = 'welcome';
       void this.#prove(message);
     } else if (this.#stage === 'welcome' && message.type === 'welcome') {
@@ -128,6 +134,16 @@ class Connection {
     } else {
       throw new EngineError('MINER_PROTOCOL', { unexpected: message.type });
     }
+  }
+
+  /** A router keeps one connection of a miner, the newest: two URLs of one router would take it from
+   * each other for ever.
+   * @throws USAGE — another connection leads to the same router. */
+  #enter(router: string): void {
+    const { connected } = this.#deps;
+    if (connected.has(router)) throw new EngineError('USAGE', { expected: 'one URL a router' });
+    connected.add(router);
+    this.#router = router;
   }
 
   async #prove(challenge: Extract<RouterMessage, { type: 'challenge' }>): Promise<void> {

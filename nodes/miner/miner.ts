@@ -1,7 +1,7 @@
 /**
- * A miner: one outbound WebSocket to a router, one model behind it that chats, and one that embeds if
- * it has one. It keeps coming back for as
- * long as it runs; what it works on outlives a lost connection.
+ * A miner: an outbound WebSocket to each of its routers, one model behind it that chats, and one that
+ * embeds if it has one. It keeps coming back to each of them for as long as it runs; what it works on
+ * outlives a lost connection, and a router that takes a session over finds its tasks under way.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../../domain/log.js';
@@ -9,9 +9,10 @@ import { serveConnection, type ConnectionDeps, type ConnectionEnd } from './conn
 import { TaskDesk, type DeskDeps } from './task-desk.js';
 
 export interface MinerDeps
-  extends
-    DeskDeps,
-    Pick<ConnectionDeps, 'routerUrl' | 'wallet' | 'domain' | 'backend' | 'embedding'> {
+  extends DeskDeps, Pick<ConnectionDeps, 'wallet' | 'domain' | 'backend' | 'embedding'> {
+  /** Routers, each `ws:`, `wss:`, `http:` or `https:`; one that is named twice is one. All of them
+   * share what the miner can do at once. */
+  readonly routerUrls: readonly string[];
   /** Waits between attempts; only tests give their own. */
   readonly waits?: ReconnectWaits;
 }
@@ -34,12 +35,17 @@ export interface Miner {
 }
 
 /** Starts a miner. It returns at once and connects in the background, for ever if it must.
- * @param deps - `concurrency`: generations at once, at least 1.
+ * @param deps - `concurrency`: generations at once, for all routers together, at least 1.
  * @see domain/wire.ts */
 export function startMiner(deps: MinerDeps): Miner {
   const stop = new AbortController();
   const desk = new TaskDesk(deps);
-  const closed = keepConnected({ ...deps, desk }, deps.waits ?? WAITS, deps.log, stop.signal);
+  const shared = { ...deps, desk, connected: new Set<string>() };
+  const urls = new Set(deps.routerUrls.map((url) => new URL(url).href));
+  const lines = [...urls].map((routerUrl) =>
+    keepConnected({ ...shared, routerUrl }, deps.waits ?? WAITS, deps.log, stop.signal),
+  );
+  const closed = Promise.all(lines).then(() => undefined);
   return {
     closed,
     async close() {
@@ -57,14 +63,15 @@ async function keepConnected(
   signal: AbortSignal,
 ): Promise<void> {
   const { address: miner } = deps.wallet;
+  const { host: router } = new URL(deps.routerUrl);
   for (let failures = 0; !signal.aborted;) {
     const end = await serveConnection(deps, signal, () =>
-      log('info', 'miner connected', { miner }),
+      log('info', 'miner connected', { miner, router }),
     );
     if (signal.aborted) return;
     // A router that lets a miner in only to refuse it is not asked at full speed.
     failures = end.wasWelcome && end.code === null ? 0 : failures + 1;
-    log('warn', 'miner disconnected', { miner, code: end.code, attempt: failures });
+    log('warn', 'miner disconnected', { miner, router, code: end.code, attempt: failures });
     await delay(waitMs(end, failures, waits), undefined, { signal }).catch(() => undefined);
   }
 }

@@ -74,13 +74,20 @@ export class TaskDesk {
         }
         return;
       case 'cancel':
-        this.#runs.get(message.taskId)?.cancel();
-        this.#runs.delete(message.taskId);
+        this.#cancel(message.taskId, send);
         return;
       case 'ended':
         void this.#note(message);
         return;
     }
+  }
+
+  /** A router that lost a task to another one has no say in it any more. */
+  #cancel(taskId: TaskId, send: Send): void {
+    const run = this.#runs.get(taskId);
+    if (run?.isFor(send) !== true) return;
+    run.cancel();
+    this.#runs.delete(taskId);
   }
 
   /** Ends every task. */

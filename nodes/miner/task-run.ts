@@ -94,6 +94,11 @@ export class TaskRun {
     return this.#abort.signal.reason instanceof Cancelled;
   }
 
+  /** Whether it works for the router at this connection, the last one that assigned it. */
+  isFor(send: Send): boolean {
+    return this.#send === send;
+  }
+
   /** True while a precommitment is out and the result waits to be asked for. */
   get isDelivered(): boolean {
     return this.#precommitted !== undefined;

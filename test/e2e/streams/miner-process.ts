@@ -86,17 +86,15 @@ runChild<MinerInput, null>(async ({ key, identity, domain, model, routerUrls, fo
     tokensPerSecond: TOKENS_PER_SECOND,
   });
   const backend = mortal(scripted, die, folder);
-  for (const routerUrl of routerUrls) {
-    startMiner({
-      routerUrl: await openLine(routerUrl, open),
-      wallet: new Wallet(key),
-      identity,
-      backend,
-      domain,
-      concurrency: CONCURRENCY,
-      waits: { firstMs: 50, mostMs: 500, unregisteredMs: 500 },
-      log: () => undefined,
-    });
-  }
+  startMiner({
+    routerUrls: await Promise.all(routerUrls.map((routerUrl) => openLine(routerUrl, open))),
+    wallet: new Wallet(key),
+    identity,
+    backend,
+    domain,
+    concurrency: CONCURRENCY,
+    waits: { firstMs: 50, mostMs: 500, unregisteredMs: 500 },
+    log: () => undefined,
+  });
   return null;
 });

@@ -15,6 +15,8 @@ export class ScriptedRouter {
   readonly received: MinerMessage[] = [];
   /** Sent in place of a welcome while it is not null. */
   refusal: string | null = null;
+  /** What it calls itself. */
+  routerId: string;
   /** Seconds from now at which challenges expire. */
   expiresInSeconds = 10;
   connections = 0;
@@ -24,6 +26,7 @@ export class ScriptedRouter {
 
   private constructor(server: WebSocketServer) {
     this.#server = server;
+    this.routerId = `router-${(server.address() as AddressInfo).port}`;
     server.on('connection', (socket) => this.#serve(socket));
   }
 
@@ -112,7 +115,7 @@ export class ScriptedRouter {
   #challenge(): void {
     this.send({
       type: 'challenge',
-      router: 'router-1',
+      router: this.routerId,
       nonce: `0x${randomBytes(32).toString('hex')}` as Hex,
       expiresAt: Math.floor(Date.now() / 1_000) + this.expiresInSeconds,
     });
