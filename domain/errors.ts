@@ -67,7 +67,7 @@ export const ERRORS = {
   CONTEXT_SEALED: entry(
     409,
     'caller',
-    'a sealed context is retrieved by the client: use askWithPassages of the SDK',
+    'a sealed context is found by the client: ask with `retrieve` of the SDK',
   ),
   ERASURE_REFUSED: entry(409, 'caller', 'the session cannot be erased'),
   ERASURE_NOT_FOUND: entry(404, 'caller', 'nobody has asked to erase the session'),

@@ -10,7 +10,7 @@ import type { ChatMessage } from './task.js';
 /** Names a source among those of its owner: lower-case letters, digits and hyphens. */
 export type SourceName = string;
 
-/** Levels that a router can retrieve at. At the sealed ones the client retrieves (sdk/sources.ts). */
+/** Levels that a router can retrieve at. At the sealed ones the client retrieves (sdk/passages.ts). */
 export const SOURCE_LEVELS = ['open', 'link'] as const;
 export type SourceLevel = (typeof SOURCE_LEVELS)[number];
 

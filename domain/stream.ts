@@ -12,6 +12,7 @@
  */
 import type { ErrorBody } from './api.js';
 import type { SessionId, TaskId } from './ids.js';
+import type { Citation } from './source.js';
 import type { TaskOutcome, TokenUsage } from './task.js';
 import type { SealedTaskRequest, TaskStreamEvent } from './wire.js';
 
@@ -136,6 +137,8 @@ export type ServerMessage =
       readonly finishReason: string;
       /** Billed. */
       readonly usage: TokenUsage;
+      /** Of a request with a context: where its passages are from. */
+      readonly citations?: readonly Citation[];
     }
   | {
       /** The last event of a sealed stream: the task is recorded. */

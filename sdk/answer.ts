@@ -1,5 +1,6 @@
 /** The answer to a request, as it comes: deltas to iterate over, and the checked whole at the end. */
 import type { Cid, TaskId } from '../domain/ids.js';
+import type { Citation } from '../domain/source.js';
 import type { CalledTool, TaskOutcome, TokenUsage, ToolCall } from '../domain/task.js';
 import { toolCallId } from '../domain/tools.js';
 
@@ -20,6 +21,8 @@ export interface Answer {
   /** Of every miner that committed. */
   readonly resultCids: readonly Cid[];
   readonly usage: TokenUsage;
+  /** Where the passages are from, by the numbers that the answer cites; absent without a `context`. */
+  readonly citations?: readonly Citation[];
   /** In a session with a host: code of what keeps the answer from it, such as `HOST_UNREACHABLE`. Until
    * then it waits on the engine's nodes. Absent while nothing does. */
   readonly hostCode?: string;

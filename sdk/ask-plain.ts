@@ -7,6 +7,7 @@ import { AnswerParts } from '../domain/answer-parts.js';
 import { EngineError, findEngineError } from '../domain/errors.js';
 import type { SessionId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
+import type { Citation, ContextAsk } from '../domain/source.js';
 import type { CalledTool, ChatRequest, TaskEvidence } from '../domain/task.js';
 import { GivenText, identified, type Answer } from './answer.js';
 import { chatBodyOf } from './chat-body.js';
@@ -18,11 +19,16 @@ export interface PlainAsk {
   readonly http: RouterHttp;
   readonly sessionId: SessionId;
   readonly request: ChatRequest;
+  /** Sources that the router is to find passages in. */
+  readonly context: Partial<ContextAsk> | undefined;
   readonly idempotencyKey: string;
   readonly signal: AbortSignal | undefined;
 }
 
-interface Chunk {
+interface Cited {
+  readonly cortensor?: { readonly citations: readonly Citation[] };
+}
+interface Chunk extends Cited {
   readonly choices?: readonly {
     readonly delta?: {
       readonly content?: string | null;
@@ -34,7 +40,7 @@ interface Chunk {
     };
   }[];
 }
-interface Completion {
+interface Completion extends Cited {
   readonly choices: readonly {
     readonly message: {
       readonly content: string | null;
@@ -43,8 +49,14 @@ interface Completion {
   }[];
 }
 
-/** What was answered. */
-type Said = Pick<AnswerParts, 'text' | 'calls'>;
+/** What was answered, and from which passages. */
+interface Said extends Pick<AnswerParts, 'text' | 'calls'> {
+  readonly citations?: readonly Citation[] | undefined;
+}
+
+class CitedParts extends AnswerParts {
+  citations: readonly Citation[] | undefined;
+}
 
 /** Puts a request and reads its stream.
  * @throws EngineError — the router's, or of a task that did not end well. */
@@ -55,7 +67,7 @@ export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Pr
   let said: Said = new AnswerParts();
   try {
     await withRetries(() => {
-      const parts = new AnswerParts();
+      const parts = new CitedParts();
       said = parts;
       return readStream(ask, given, parts);
     }, signal);
@@ -83,13 +95,14 @@ export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Pr
     requestCid,
     resultCids: evidenceCid === null ? [] : await readResultCids(ask, evidenceCid),
     usage: usage ?? { promptTokens: 0, completionTokens: 0 },
+    ...(said.citations === undefined ? {} : { citations: said.citations }),
     ...(hostCode === null ? {} : { hostCode }),
   };
 }
 
 /** Reads a stream from its start.
  * @param said - takes what comes, also where the stream does not come to its end. */
-async function readStream(ask: PlainAsk, given: GivenText, said: AnswerParts): Promise<void> {
+async function readStream(ask: PlainAsk, given: GivenText, said: CitedParts): Promise<void> {
   let isDone = false;
   await ask.http.events('/v1/chat/completions', optionsOf(ask, true), async (data) => {
     if (data === '[DONE]') {
@@ -99,6 +112,7 @@ async function readStream(ask: PlainAsk, given: GivenText, said: AnswerParts): P
     const chunk = JSON.parse(data) as Chunk;
     if ('error' in chunk) throw errorOf(chunk, 200);
     const { content, tool_calls: calls = [] } = chunk.choices?.[0]?.delta ?? {};
+    said.citations = chunk.cortensor?.citations ?? said.citations;
     said.take({ type: 'delta', text: content ?? '' });
     for (const { index, function: piece } of calls) {
       said.take({ type: 'tool-call', index, ...piece });
@@ -116,7 +130,8 @@ async function readWhole(ask: PlainAsk): Promise<Said> {
   const [choice] = completion.choices;
   if (choice === undefined) throw new EngineError('ROUTER_UNREACHABLE', { reason: 'no choice' });
   const { content, tool_calls: calls = [] } = choice.message;
-  return { text: content ?? '', calls: calls.map((call) => call.function) };
+  const citations = completion.cortensor?.citations;
+  return { text: content ?? '', calls: calls.map((call) => call.function), citations };
 }
 
 /** CIDs of what every miner committed to, by the task's evidence. */
@@ -128,10 +143,11 @@ export async function readResultCids(
   return evidence.commitments.map(({ resultCid }) => resultCid);
 }
 
-function optionsOf({ request, sessionId, idempotencyKey, signal }: PlainAsk, stream: boolean) {
+function optionsOf(ask: PlainAsk, stream: boolean) {
+  const { request, context, sessionId, idempotencyKey, signal } = ask;
   return {
     method: 'POST',
-    body: { ...chatBodyOf(request), stream },
+    body: { ...chatBodyOf(request), context, stream },
     headers: { 'x-cortensor-session': sessionId, 'idempotency-key': idempotencyKey },
     signal,
   } as const;

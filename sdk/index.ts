@@ -8,7 +8,8 @@ export {
 export { SessionHandle, type AskOptions, type ExportedSession } from './session.js';
 export type { Answer, AnswerStream } from './answer.js';
 export type { EmbedOptions, Embeddings } from './embed.js';
-export { askWithPassages, SourceClient, type CitedStream, type OwnPassage } from './sources.js';
+export type { OwnContext, OwnPassage, SourceContext } from './passages.js';
+export { SourceClient } from './sources.js';
 export type { RouterSocket, SocketOptions } from './socket.js';
 export type { SocketConstructor, SocketLike } from './socket-connection.js';
 export type { DepositOptions, PolicyOptions, WithdrawOptions } from './changes.js';

@@ -33,6 +33,7 @@ import {
   type WithdrawOptions,
 } from './changes.js';
 import type { RouterHttp } from './http.js';
+import { withPassages, type OwnContext, type SourceContext } from './passages.js';
 import { readRecorded } from './recorded.js';
 import { pause } from './retry.js';
 import type { RouterSocket } from './socket.js';
@@ -59,6 +60,8 @@ export interface AskOptions {
   readonly signal?: AbortSignal;
   /** Asked over, in place of a connection of its own: `CortensorClient.socket`. */
   readonly socket?: RouterSocket;
+  /** What the answer is to rely on; `Answer.citations` says where that is from. */
+  readonly context?: SourceContext | OwnContext;
 }
 
 export interface SessionParts {
@@ -228,7 +231,9 @@ export class SessionHandle {
    * @param prompt - text of one user message, or a request with the fields that matter: tools, the form
    *   of the answer and stop words among them, at every level.
    * @throws PROMPT_INVALID — by the stream, before anything is sent: a field that no request may have.
-   * @throws FEATURE_UNSUPPORTED — by the stream: the session's miners cannot do what is asked for. */
+   * @throws FEATURE_UNSUPPORTED — by the stream: the session's miners cannot do what is asked for.
+   * @throws CONTEXT_SEALED — by the stream, before anything is sent: sources of the router for a session
+   *   whose questions it may not read. */
   ask(
     prompt: string | (Pick<ChatRequest, 'messages'> & Partial<ChatRequest>),
     options: AskOptions = {},
@@ -236,13 +241,24 @@ export class SessionHandle {
     const { keyring, view } = this.#parts;
     const { idempotencyKey = crypto.randomUUID(), signal } = options;
     const http = options.socket ?? this.#parts.http;
-    return streamAnswer(async (emit) => {
-      const request = toRequest(prompt, view.policy.model);
+    const { context } = options;
+    const put = async (
+      request: ChatRequest,
+      ofRouter: SourceContext | undefined,
+      emit: (delta: string) => void,
+    ): Promise<Answer> => {
       const common = { http, request, idempotencyKey, signal };
       if (keyring === null || this.#channel === null) {
-        return askPlain({ ...common, sessionId: this.id }, emit);
+        return askPlain({ ...common, context: ofRouter, sessionId: this.id }, emit);
       }
+      if (ofRouter !== undefined) throw new EngineError('CONTEXT_SEALED');
       return askSealed({ ...common, keyring, channel: await this.#channel }, emit);
+    };
+    return streamAnswer(async (emit) => {
+      const request = toRequest(prompt, view.policy.model);
+      if (context === undefined || !('retrieve' in context)) return put(request, context, emit);
+      const grounded = await withPassages(request, context, idempotencyKey);
+      return { ...(await put(grounded.request, undefined, emit)), citations: grounded.citations };
     });
   }
 

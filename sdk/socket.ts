@@ -5,6 +5,7 @@
  */
 import { EngineError, findEngineError } from '../domain/errors.js';
 import type { SessionId } from '../domain/ids.js';
+import type { Citation } from '../domain/source.js';
 import type { ClientMessage, ServerMessage } from '../domain/stream.js';
 import type { SealedTaskRequest } from '../domain/wire.js';
 import { RouterHttp, errorOf, type CallOptions, type RouterOptions } from './http.js';
@@ -177,12 +178,20 @@ function dataOf(message: ServerMessage): readonly string[] {
     case 'ended':
       return message.kind === 'sealed'
         ? [JSON.stringify(message.event)]
-        : [chunkOf({}, message.finishReason), '[DONE]'];
+        : [
+            ...(message.citations === undefined ? [] : [citedChunkOf(message.citations)]),
+            chunkOf({}, message.finishReason),
+            '[DONE]',
+          ];
     case 'error':
       throw errorOf(message, 200);
     default:
       return [];
   }
+}
+
+function citedChunkOf(citations: readonly Citation[]): string {
+  return JSON.stringify({ choices: [], cortensor: { citations } });
 }
 
 function chunkOf(delta: object, reason: string | null): string {

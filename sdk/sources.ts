@@ -1,57 +1,14 @@
-/**
- * A user's own data in requests. At `open` and `link` the router keeps sources and retrieves; at the
- * sealed levels the user's client does, from an index that only the user holds, and the router never
- * sees a word of it.
- */
-import {
-  contextMessage,
-  withinBudget,
-  type Citation,
-  type ContextAsk,
-  type DocumentType,
-  type Passage,
-  type SourceLevel,
-  type SourceName,
-  type SourceSpec,
-  type SourceView,
+/** The sources that a router keeps for its caller, at levels `open` and `link`. */
+import type {
+  DocumentType,
+  Passage,
+  SourceLevel,
+  SourceName,
+  SourceSpec,
+  SourceView,
 } from '../domain/source.js';
-import type { ChatRequest } from '../domain/task.js';
-import type { AnswerStream } from './answer.js';
 import type { RouterHttp } from './http.js';
-import type { AskOptions, SessionHandle } from './session.js';
-
-/** A passage as a user's own index has it; its number is given when it is asked with. */
-export type OwnPassage = Omit<Passage, 'n'>;
-
-export interface CitedStream {
-  readonly answer: AnswerStream;
-  /** Where the passages are from, by the numbers that the answer cites. */
-  readonly citations: readonly Citation[];
-}
-
-/** Asks with passages that this client has retrieved itself, at any level: they are fenced off from
- * instructions here, and sealed with the prompt.
- * @param passages - best first; what is over 16 KiB of text is left out. */
-export async function askWithPassages(
-  session: Pick<SessionHandle, 'ask'>,
-  request: Pick<ChatRequest, 'messages'> & Partial<ChatRequest>,
-  passages: readonly OwnPassage[],
-  options: AskOptions = {},
-): Promise<CitedStream> {
-  const { idempotencyKey = crypto.randomUUID() } = options;
-  const used = withinBudget(passages.map((passage) => ({ ...passage, n: 0 })));
-  const message = contextMessage(used, await markOf(idempotencyKey));
-  const grounded = { ...request, messages: [message, ...request.messages] };
-  const answer = session.ask(grounded, { ...options, idempotencyKey });
-  return { answer, citations: used.map(({ text: _, ...citation }) => citation) };
-}
-
-/** Of the key, so that a request that is repeated is the same one. */
-async function markOf(idempotencyKey: string): Promise<string> {
-  const bytes = new TextEncoder().encode(`passages\n${idempotencyKey}`);
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return [...digest.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
+import type { SourceContext } from './passages.js';
 
 /** The sources of one API key or wallet, as its router keeps them. Made by `CortensorClient`. */
 export class SourceClient {
@@ -70,7 +27,7 @@ export class SourceClient {
    * @param declaration - `level`: `link` where not given; `index`: configured database that keeps its
    *   chunks.
    * @throws SOURCE_INVALID, REQUEST_INVALID
-   * @throws CONTEXT_SEALED — a sealed level: use `askWithPassages`. */
+   * @throws CONTEXT_SEALED — a sealed level: the client finds passages itself there: `AskOptions.context`. */
   declare(
     source: SourceName,
     declaration: {
@@ -113,10 +70,7 @@ export class SourceClient {
   }
 
   /** Finds the passages that fit a question, best first. @throws SOURCE_NOT_FOUND */
-  async passages(
-    query: string,
-    context: Pick<ContextAsk, 'sources'> & Partial<ContextAsk>,
-  ): Promise<Passage[]> {
+  async passages(query: string, context: SourceContext): Promise<Passage[]> {
     const call = { method: 'POST', body: { query, context } } as const;
     return (await this.#http.json<{ passages: Passage[] }>('/api/v1/context', call)).passages;
   }

@@ -24,7 +24,7 @@ import {
   type AnswerShape,
   type Ask,
 } from './chat.js';
-import { citing, ground, groundOf, isSameGrounded, type Grounded } from './context.js';
+import { begin, ground, groundOf, isSameGrounded, type Grounded } from './context.js';
 import { conversationOf } from './conversation.js';
 import { errorBody, publicError } from './errors.js';
 import { requireModel } from './models.js';
@@ -44,7 +44,7 @@ export interface Question {
   /** `session_id` of the body; the header `x-cortensor-session` wins. */
   readonly sessionId: string | undefined;
   /** Passages of the caller's own sources that the answer is to rely on. */
-  readonly context?: ContextAsk;
+  readonly context: ContextAsk | null | undefined;
 }
 
 /** Answers a request, whole or as a stream.
@@ -63,18 +63,17 @@ export async function answer(
   const request = toChatRequest(ask, deps.limits.maxPromptBytes);
   requireModel(deps.network, request.model, 'chat');
   const held = await openSession(c, deps, sessionId).catch((error: unknown) => {
-    throw context === undefined ? error : contextError(error);
+    throw context == null ? error : contextError(error);
   });
   const key = c.req.header('idempotency-key');
-  if (context !== undefined) {
-    const { level } = held.host.lease.policy;
-    const caller = { owner: c.get('apiKey').id, level };
-    const grounded = await ground(requireSources(deps), caller, request, context);
-    const task = await takeOn(c, deps, held, grounded.request, key, grounded);
-    const cited = citing(shape, groundOf(task, grounded));
-    return reply(c, deps, held, task, cited, isStream);
+  if (context == null) {
+    return reply(c, deps, held, await takeOn(c, deps, held, request, key), shape, isStream);
   }
-  const task = await takeOn(c, deps, held, request, key);
+  const { level } = held.host.lease.policy;
+  const caller = { owner: c.get('apiKey').id, level };
+  const grounded = await ground(requireSources(deps), caller, request, context);
+  const task = await takeOn(c, deps, held, grounded.request, key, grounded);
+  begin(task, grounded);
   return reply(c, deps, held, task, shape, isStream);
 }
 
@@ -86,11 +85,18 @@ function reply(
   shape: AnswerShape,
   isStream: boolean,
 ): Promise<Response> {
-  const { model } = held.host.lease.policy;
-  const created = Math.floor(task.startedAt / 1_000);
-  const head = { taskId: task.taskId, created, model };
-  const answered = { deps, ...held, task, head, shape };
+  const answered = { deps, ...held, task, head: headOf(task, held.host), shape };
   return isStream ? answerStream(c, answered) : answerWhole(c, answered);
+}
+
+function headOf(task: ServedTask, host: SessionHost): AnswerHead {
+  const grounded = groundOf(task);
+  return {
+    taskId: task.taskId,
+    created: Math.floor(task.startedAt / 1_000),
+    model: host.lease.policy.model,
+    ...(grounded === undefined ? {} : { grounded }),
+  };
 }
 
 /** What is sealed by the client is retrieved by the client. */
@@ -159,9 +165,8 @@ export async function followAnswer(
   const { channel } = host.keys;
   if (channel === null) throw new EngineError('SESSION_SEALED');
   requireModel(deps.network, host.lease.policy.model, 'chat');
-  const created = Math.floor(task.startedAt / 1_000);
-  const head = { taskId: task.taskId, created, model: host.lease.policy.model };
-  return answerStream(c, { deps, host, channel, task, head, shape: chatShape(true) });
+  const shape = chatShape(true);
+  return answerStream(c, { deps, host, channel, task, head: headOf(task, host), shape });
 }
 
 /** Header, body, or the only session of the API key. */

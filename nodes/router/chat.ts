@@ -10,7 +10,7 @@ import type { ChatMessage, ChatRequest, InferenceRequest, TokenUsage } from '../
 import { utf8Bytes } from '../../domain/utf8.js';
 import type { ErrorBody } from '../../domain/api.js';
 import type { TaskId } from '../../domain/ids.js';
-import { contextSchema } from './context.js';
+import { contextSchema, type Grounded } from './context.js';
 import { toolCallId } from '../../domain/tools.js';
 import { sseEvent } from './sse.js';
 import {
@@ -48,6 +48,8 @@ export const sampling = {
   stream: z.boolean().nullish(),
   /** Ours: the session that pays. */
   session_id: z.string().optional(),
+  /** Ours: sources of the caller that the answer is to rely on. */
+  context: contextSchema.nullish(),
 };
 export const streamOptions = z.looseObject({ include_usage: z.boolean().optional() }).nullish();
 /** A field that may be left out, or say that there is nothing. */
@@ -80,8 +82,6 @@ export const chatSchema = z.looseObject({
   audio: nothing,
   prediction: nothing,
   web_search_options: nothing,
-  /** Ours: sources of the caller that the answer is to rely on. */
-  context: contextSchema.nullish(),
 });
 export type ChatBody = z.infer<typeof chatSchema>;
 
@@ -205,6 +205,13 @@ export interface AnswerHead {
   /** Unix seconds. */
   readonly created: number;
   readonly model: string;
+  /** Of a request with a context: where its passages are from is known when the answer ends. */
+  readonly grounded?: Pick<Grounded, 'citations'>;
+}
+
+/** Where the passages of an answer are from, as a field of it; nothing where it had no context. */
+export function citedIn({ grounded }: AnswerHead): object {
+  return grounded === undefined ? {} : { cortensor: { citations: grounded.citations } };
 }
 
 /** What was answered. */
@@ -255,11 +262,12 @@ export function chatShape(hasUsage: boolean): AnswerShape {
         ...headOf(head, 'chat.completion'),
         choices: [{ index: 0, message: answer, logprobs: null, finish_reason }],
         usage: usageOf(end.usage),
+        ...citedIn(head),
       };
     },
     stream(head) {
       const part = headOf(head, 'chat.completion.chunk');
-      return chunkWriter(part, hasUsage, (event) => {
+      return chunkWriter(head, part, hasUsage, (event) => {
         const delta = deltaOf(head, event);
         const reason = event.type === 'end' ? finishOf(event) : null;
         return { index: 0, delta, logprobs: null, finish_reason: reason };
@@ -287,9 +295,12 @@ export function finishOf({ finishReason }: EndEvent): 'stop' | 'length' | 'tool_
   return finishReason === 'length' ? 'length' : 'stop';
 }
 
-/** Writes a chunk an event, and the usage in one of its own where it is asked for.
+/** Writes a chunk an event. Where passages are from comes in one of its own before the last, and the usage
+ * in one after it where it is asked for.
+ * @param part - what every chunk has.
  * @param choiceOf - the only choice of a chunk. */
 export function chunkWriter(
+  head: AnswerHead,
   part: object,
   hasUsage: boolean,
   choiceOf: (event: TranscriptEvent) => object,
@@ -297,8 +308,11 @@ export function chunkWriter(
   const noUsage = hasUsage ? { usage: null } : {};
   return (event) => {
     const chunk = sseEvent({ ...part, choices: [choiceOf(event)], ...noUsage }, event.index);
-    if (event.type !== 'end' || !hasUsage) return chunk;
-    return chunk + sseEvent({ ...part, choices: [], usage: usageOf(event.usage) }, event.index);
+    if (event.type !== 'end') return chunk;
+    const cited = { ...part, choices: [], ...noUsage, ...citedIn(head) };
+    const chunks = head.grounded === undefined ? chunk : sseEvent(cited, event.index) + chunk;
+    if (!hasUsage) return chunks;
+    return chunks + sseEvent({ ...part, choices: [], usage: usageOf(event.usage) }, event.index);
   };
 }
 

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import {
   answerId,
   chunkWriter,
+  citedIn,
   DONE,
   finishOf,
   nothing,
@@ -91,9 +92,10 @@ export function completionsShape(hasUsage: boolean): AnswerShape {
       ...headOf(head),
       choices: [choice(text, finishOf(end))],
       usage: usageOf(end.usage),
+      ...citedIn(head),
     }),
     stream: (head) =>
-      chunkWriter(headOf(head), hasUsage, (event) =>
+      chunkWriter(head, headOf(head), hasUsage, (event) =>
         choice(
           event.type === 'delta' ? event.text : '',
           event.type === 'end' ? finishOf(event) : null,

@@ -25,9 +25,7 @@ import {
   type Passage,
 } from '../../domain/source.js';
 import type { ChatRequest } from '../../domain/task.js';
-import type { AnswerShape } from './chat.js';
 import type { ServedTask } from './session-host.js';
-import { sseEvent } from './sse.js';
 
 const sourceName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'expected the name of a source');
 
@@ -142,11 +140,14 @@ export interface Grounded {
 /** By task: one that is asked for again keeps the context that it began with. */
 const begun = new WeakMap<ServedTask, Grounded>();
 
-/** What a task was begun with here; a new one with `grounded`. */
-export function groundOf(task: ServedTask, grounded: Grounded): Grounded {
-  const first = begun.get(task) ?? grounded;
-  begun.set(task, first);
-  return first;
+/** Notes what a task is begun with; what it was begun with here before stays. */
+export function begin(task: ServedTask, grounded: Grounded): void {
+  if (!begun.has(task)) begun.set(task, grounded);
+}
+
+/** What a task was begun with here; `undefined` where it has no context, or was begun elsewhere. */
+export function groundOf(task: ServedTask): Grounded | undefined {
+  return begun.get(task);
 }
 
 /** Puts a context before a request. */
@@ -181,25 +182,4 @@ export function isSameGrounded(grounded: Grounded, plain: Uint8Array): boolean {
   if (Buffer.compare(encodeJson(then), encodeJson(now)) !== 0) return false;
   grounded.citations = citations;
   return true;
-}
-
-/** Adds where passages are from to an answer: `cortensor.citations` of it, or a chunk before the last
- * of a stream. */
-export function citing(shape: AnswerShape, grounded: Grounded): AnswerShape {
-  const cited = () => ({ cortensor: { citations: grounded.citations } });
-  return {
-    ...shape,
-    whole: (...answer) => ({ ...shape.whole(...answer), ...cited() }),
-    stream(head) {
-      const write = shape.stream(head);
-      const { created, model, taskId } = head;
-      return (event) => {
-        if (event.type !== 'end') return write(event);
-        const id = `chatcmpl-${taskId.slice(2, 34)}`;
-        const object = 'chat.completion.chunk';
-        const chunk = { id, object, created, model, choices: [], ...cited() };
-        return sseEvent(chunk, event.index) + write(event);
-      };
-    },
-  };
 }

@@ -9,6 +9,7 @@ import type { CalledTool, ChatMessage, TokenUsage } from '../../domain/task.js';
 import { toolCallId, TOOL_LIMITS } from '../../domain/tools.js';
 import {
   answerId,
+  citedIn,
   noItems,
   nothing,
   sampling,
@@ -297,6 +298,7 @@ function ended(
     status,
     output: [...words, ...calls.map((call, i) => callItemOf(head, call, i, status))],
     usage: usageOf(end.usage),
+    ...citedIn(head),
     ...(status === 'incomplete' ? { incomplete_details: { reason: 'max_output_tokens' } } : {}),
   });
 }

@@ -68,6 +68,7 @@ test('the messages of a router are those of the types', () => {
     outcome: '',
     finishReason: '',
     usage: '',
+    citations: '?',
   };
   const sealed: FieldsOf<Extract<Of<'ended'>, { kind: 'sealed' }>> = {
     kind: '',

@@ -3,6 +3,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { ErrorBody } from '../../../domain/api.js';
 import { EngineError, isErrorCode } from '../../../domain/errors.js';
 import type { TaskId } from '../../../domain/ids.js';
+import type { Citation } from '../../../domain/source.js';
 import type { ChatDelta, ServerMessage } from '../../../domain/stream.js';
 import type { TaskStreamEvent } from '../../../domain/wire.js';
 import { errorBody } from '../errors.js';
@@ -49,23 +50,29 @@ interface Chunk {
     readonly finish_reason: string | null;
   }[];
   readonly usage?: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
+  readonly cortensor?: { readonly citations: readonly Citation[] };
 }
 
 /** Chunks of a chat completion that was asked for with its usage. */
 export function chatTranslator(head: StreamHead): Translate {
   const { id, taskId } = head;
   let finishReason = 'stop';
+  let cited: { readonly citations?: readonly Citation[] } = {};
   return ({ data, id: eventId }) => {
     if (data === '[DONE]') return null;
     const chunk = JSON.parse(data) as Chunk | ErrorBody;
     if ('error' in chunk) return { type: 'error', id, ends: true, error: chunk.error };
     const index = Number(eventId);
+    if (chunk.cortensor !== undefined) {
+      cited = chunk.cortensor;
+      return null;
+    }
     const [choice] = chunk.choices;
     if (choice === undefined) {
       const { prompt_tokens = 0, completion_tokens = 0 } = chunk.usage ?? {};
       const usage = { promptTokens: prompt_tokens, completionTokens: completion_tokens };
       const end = { index, taskId, outcome: 'completed', finishReason, usage } as const;
-      return { type: 'ended', kind: 'chat', id, ...end };
+      return { type: 'ended', kind: 'chat', id, ...end, ...cited };
     }
     finishReason = choice.finish_reason ?? finishReason;
     if (Object.keys(choice.delta).length === 0) return null;

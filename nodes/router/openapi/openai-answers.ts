@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { MODEL_KINDS } from '../../../domain/config.js';
 import { component } from './answers.js';
+import { cited } from './source-answers.js';
 
 const unixSeconds = z.number().int().meta({ description: 'Unix seconds' });
 const count = z.number().int().min(0);
@@ -53,6 +54,7 @@ export const chatCompletion = component(
       )
       .length(1),
     usage,
+    cortensor: cited.optional(),
   }),
 );
 
@@ -75,6 +77,7 @@ export const textCompletion = component(
       )
       .length(1),
     usage,
+    cortensor: cited.optional(),
   }),
 );
 
@@ -104,5 +107,6 @@ export const responseAnswer = component(
     model: z.string(),
     output: z.array(z.looseObject({ type: z.string(), id: z.string() })),
     usage: z.looseObject({ input_tokens: count, output_tokens: count, total_tokens: count }),
+    cortensor: cited.optional(),
   }),
 );

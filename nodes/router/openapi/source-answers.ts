@@ -4,6 +4,7 @@ import {
   DOCUMENT_TYPES,
   SOURCE_LEVELS,
   SOURCE_STATES,
+  type Citation,
   type Passage,
   type SourceView,
 } from '../../../domain/source.js';
@@ -39,22 +40,29 @@ export const sourceView = component(
   }) satisfies z.ZodType<SourceView>,
 );
 
+const citation = z.object({
+  n: z.number().int().min(1),
+  source: z.string(),
+  cid: z.string(),
+  title: z.string(),
+  page: z.number().int().nullable(),
+  offset: count,
+  score: z.number(),
+}) satisfies z.ZodType<Citation>;
+
+/** Of an answer to a request with a context. */
+export const cited = component(
+  'Cited',
+  z.object({ citations: z.array(citation) }) satisfies z.ZodType<{
+    readonly citations: readonly Citation[];
+  }>,
+);
+
 export const sourceList = component('SourceList', z.array(sourceView));
 
 export const passageList = component(
   'PassageList',
   z.object({
-    passages: z.array(
-      z.object({
-        n: z.number().int().min(1),
-        source: z.string(),
-        cid: z.string(),
-        title: z.string(),
-        page: z.number().int().nullable(),
-        offset: count,
-        score: z.number(),
-        text: z.string(),
-      }),
-    ),
+    passages: z.array(citation.extend({ text: z.string() })),
   }) satisfies z.ZodType<{ readonly passages: readonly Passage[] }>,
 );

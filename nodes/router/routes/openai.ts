@@ -46,7 +46,7 @@ export function addOpenAiRoutes(app: RouterApp, deps: AppDeps): void {
       shape: chatShape(body.stream_options?.include_usage === true),
       isStream: body.stream === true,
       sessionId: body.session_id,
-      ...(body.context == null ? {} : { context: body.context }),
+      context: body.context,
     });
   });
 
@@ -57,6 +57,7 @@ export function addOpenAiRoutes(app: RouterApp, deps: AppDeps): void {
       shape: completionsShape(body.stream_options?.include_usage === true),
       isStream: body.stream === true,
       sessionId: body.session_id,
+      context: body.context,
     });
   });
 
@@ -72,6 +73,7 @@ export function addOpenAiRoutes(app: RouterApp, deps: AppDeps): void {
       shape: responsesShape(body),
       isStream: body.stream === true,
       sessionId: body.session_id,
+      context: body.context,
     });
   });
 }

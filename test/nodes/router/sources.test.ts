@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { WebSocket } from 'ws';
 import { createSourceActivities } from '../../../activities/sources.js';
 import { openPool, query } from '../../../adapters/database/pool.js';
 import { migrate } from '../../../adapters/database/migrate.js';
@@ -16,13 +17,16 @@ import { openSources, type Sources } from '../../../cli/sources.js';
 import type { EngineConfig } from '../../../domain/config.js';
 import { TASK_QUEUES } from '../../../domain/ids.js';
 import { isContextMessage, type Citation, type SourceView } from '../../../domain/source.js';
+import type { SessionView } from '../../../domain/session.js';
 import type { ChatRequest } from '../../../domain/task.js';
+import { CortensorClient } from '../../../sdk/index.js';
 import { embeddingModel, obtain } from '../../../servers/obtain/index.js';
 import { startKubo, startPostgres } from '../../../servers/start/index.js';
 import { blocks, readPage } from '../../docs/markdown.js';
 import { lockedPdf, pdfOf } from '../../support/pdf.js';
 import { RETRIES, startLocal, withWorkers } from '../../support/workflows.js';
-import { readSse, startWorld, type World } from './support.js';
+import { connect } from './stream-client.js';
+import { API_KEY, readSse, SESSION, startWorld, type World } from './support.js';
 
 const LEAVE = `# Leave\n\nEvery employee has 27 days of paid leave a year.\n\n## Sick leave\n\nWhoever is ill tells the office before nine.\n`;
 const TRAVEL = `# Travel\n\nTrains are booked in second class. Flights need the approval of Maria Kern.\n`;
@@ -228,6 +232,94 @@ test('a stream tells its citations before its end, and a repeated request the sa
     headers,
   );
   assert.equal(await codeOf(conflict), 'IDEMPOTENCY_CONFLICT');
+});
+
+const LEAVE_QUESTION = 'How many days of leave?';
+const ASKED = { model: 'tiny', context: { sources: ['handbook'], topK: 1 } };
+
+/** Data of a stream, without its last mark. */
+async function dataOf(response: Response): Promise<object[]> {
+  const events = await readSse(response);
+  return events
+    .filter(({ data }) => data !== '[DONE]')
+    .map(({ data }) => JSON.parse(data) as object);
+}
+/** The one passage that the question is answered from, however it was asked. */
+function checkCited(citations: readonly Citation[] | undefined): void {
+  assert.deepEqual(
+    citations?.map(({ n, source, title }) => [n, source, title]),
+    [[1, 'handbook', 'Leave › Leave']],
+  );
+  const [message, ...rest] = asked.at(-1)?.messages ?? [];
+  assert.match(message?.content ?? '', /27 days of paid leave/);
+  assert.deepEqual(rest, [{ role: 'user', content: LEAVE_QUESTION }]);
+}
+
+test('completions and responses cite as chat completions do, whole and as streams', async () => {
+  for (const [path, question] of [
+    ['/v1/chat/completions', { messages: [{ role: 'user', content: LEAVE_QUESTION }] }],
+    ['/v1/completions', { prompt: LEAVE_QUESTION }],
+    ['/v1/responses', { input: LEAVE_QUESTION }],
+  ] as const) {
+    const whole = (await (await ask('POST', path, { ...ASKED, ...question })).json()) as Cited;
+    checkCited(whole.cortensor.citations);
+    const options = path === '/v1/responses' ? {} : { stream_options: { include_usage: true } };
+    const streamed = { ...ASKED, ...question, ...options, stream: true };
+    const data = await dataOf(await ask('POST', path, streamed));
+    const found = data.flatMap((event) => {
+      const { response } = event as { readonly response?: object };
+      return 'cortensor' in event ? [event] : response && 'cortensor' in response ? [response] : [];
+    }) as Cited[];
+    // Once, and the last event of all says how the answer ended as ever.
+    assert.equal(found.length, 1, path);
+    checkCited(found[0]?.cortensor.citations);
+    const last = data.at(-1) as { readonly usage?: object; readonly response?: { usage?: object } };
+    assert.ok(last.usage ?? last.response?.usage, path);
+    const without = (await (
+      await ask('POST', path, { model: 'tiny', ...question, context: null })
+    ).json()) as Partial<Cited>;
+    assert.equal(without.cortensor, undefined);
+  }
+});
+
+test('a WebSocket tells the citations with the end, and so does who follows the task', async (t) => {
+  const client = await connect(world.router.url);
+  t.after(() => client.ws.terminate());
+  client.ask('a', '', {
+    body: { ...ASKED, messages: [{ role: 'user', content: LEAVE_QUESTION }] },
+  });
+  const end = await client.end('a');
+  assert.ok(end.type === 'ended' && end.kind === 'chat', JSON.stringify(end));
+  checkCited(end.citations);
+  assert.equal(client.text('a'), 'Noted.');
+  assert.equal(end.usage.promptTokens > 0, true);
+  const { taskId } = end;
+  client.send({ type: 'resume', kind: 'chat', id: 'b', session: SESSION, taskId });
+  const followed = await client.end('b');
+  assert.ok(followed.type === 'ended' && followed.kind === 'chat');
+  assert.deepEqual(followed.citations, end.citations);
+  client.ask('c', 'no context');
+  const plain = await client.end('c');
+  assert.equal('citations' in plain, false);
+});
+
+test('the SDK asks with sources, over HTTP and over a socket, and knows where its answer is from', async (t) => {
+  const { policy, owner } = world.lease;
+  const view = { sessionId: SESSION, owner, policy, state: 'Open' } as SessionView;
+  world.gateway.views.set(SESSION, view);
+  const sdk = new CortensorClient({ baseUrl: world.router.url, apiKey: API_KEY });
+  const session = await sdk.session(SESSION);
+  const socket = sdk.socket({ WebSocket });
+  t.after(() => socket.close());
+  for (const over of [{}, { socket }]) {
+    const { done } = session.ask(LEAVE_QUESTION, { context: ASKED.context, ...over });
+    const { citations, text } = await done;
+    assert.equal(text, 'Noted.');
+    checkCited(citations);
+    const chunk = await ask('GET', `/api/v1/sources/handbook/chunks/${citations?.[0]?.cid}`);
+    assert.match(await chunk.text(), /27 days/);
+  }
+  assert.equal('citations' in (await session.ask('no context').done), false);
 });
 
 test('what has not changed is neither embedded nor written again, and what is gone is dropped', async () => {
