@@ -1,6 +1,5 @@
 /** The sessions whose leases this router holds, and who holds those that it does not. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { openChannel } from '../../adapters/seal/channel.js';
 import { openKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
 import { sessionHolder } from '../../domain/content.js';
 import { EngineError } from '../../domain/errors.js';
@@ -9,6 +8,7 @@ import type { ClaimTerms, LeaseInput } from '../../domain/lease.js';
 import { isClientSealed, type KeyringRef, type Reader } from '../../domain/sealing.js';
 import { isReachable, KnownHolders, parsePeer, type Held, type Peer } from './peers.js';
 import { SessionHost } from './session-host.js';
+import { openKeys } from './session-keys.js';
 import type { ServiceDeps, SessionKeys } from './task-service.js';
 import { TrackRecord } from './track-record.js';
 
@@ -225,16 +225,16 @@ export class Sessions {
   async #openKeys(lease: LeaseInput): Promise<SessionKeys> {
     const { sessionId, keyring } = lease;
     const { level } = lease.policy;
+    const { blockStore, identity } = this.#deps;
     if (level === 'open') {
-      const channel = await openChannel({ sessionId, channelKey: null });
-      return { grant: { sessionId, level, keyring: null }, channel, identity: null };
+      const grant = { sessionId, level, keyring: null };
+      return { grant, ...(await openKeys(sessionId, null, identity)) };
     }
     if (keyring === null) throw new EngineError('INVARIANT_BROKEN', { what: 'a keyring' });
     const signal = AbortSignal.timeout(KEYRING_MS);
-    const file = await this.#deps.blockStore.get(keyring.cid, { signal });
+    const file = await blockStore.get(keyring.cid, { signal });
     const grant = { sessionId, level, keyring: Buffer.from(file).toString('base64') };
     if (isClientSealed(level)) return { grant, channel: null, identity: null };
-    const { channelKey, identity } = await openKeyring(file, this.#deps.identity);
-    return { grant, channel: await openChannel({ sessionId, channelKey }), identity };
+    return { grant, ...(await openKeys(sessionId, file, identity)) };
   }
 }

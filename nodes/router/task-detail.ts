@@ -4,8 +4,7 @@
  */
 import { getJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { openAtRest } from '../../adapters/seal/at-rest.js';
-import { openChannel, type Channel } from '../../adapters/seal/channel.js';
-import { openKeyring } from '../../adapters/seal/keyring.js';
+import type { Channel } from '../../adapters/seal/channel.js';
 import type { PlainOutput, TaskDetail, TaskOutput } from '../../domain/api.js';
 import { EngineError, findEngineError } from '../../domain/errors.js';
 import { sameAddress, type Cid, type SessionId } from '../../domain/ids.js';
@@ -13,6 +12,7 @@ import type { TaskRecord } from '../../domain/lease.js';
 import { isClientSealed, type SealingLevel } from '../../domain/sealing.js';
 import type { ChatResult, Commitment, TaskEvidence } from '../../domain/task.js';
 import { parseChatResult } from './chat-result.js';
+import { openKeys } from './session-keys.js';
 
 /** For all that is read of one task. */
 const READ_MS = 20_000;
@@ -57,14 +57,14 @@ export async function openContent(
 ): Promise<ContentReader> {
   const { sessionId, level, keyringCid } = session;
   if (isClientSealed(level)) throw new EngineError('SEAL_NOT_RECIPIENT', { sessionId, level });
-  if (keyringCid === null) {
-    const channel = await openChannel({ sessionId, channelKey: null });
-    return { channel, read: (cid, s) => blockStore.get(cid, { signal: s }) };
-  }
-  const keyring = await openKeyring(await blockStore.get(keyringCid, { signal }), identity);
+  const keyring = keyringCid === null ? null : await blockStore.get(keyringCid, { signal });
+  const keys = await openKeys(sessionId, keyring, identity);
   return {
-    channel: await openChannel(keyring),
-    read: async (cid, s) => openAtRest(await blockStore.get(cid, { signal: s }), keyring.identity),
+    channel: keys.channel,
+    async read(cid, s) {
+      const block = await blockStore.get(cid, { signal: s });
+      return keys.identity === null ? block : await openAtRest(block, keys.identity);
+    },
   };
 }
 
