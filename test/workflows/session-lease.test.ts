@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { LeaseEnd, LeaseInput } from '../../domain/lease.js';
+import type { ClaimTerms, LeaseEnd, LeaseInput } from '../../domain/lease.js';
 import type { SessionView } from '../../domain/session.js';
 import {
   awaitStateUpdate,
@@ -120,13 +120,46 @@ function routers() {
   return { fakes, lease, leases };
 }
 
-test('session: a router that claims the lease gets it, with all that it needs to serve', async () => {
-  const { fakes, lease } = routers();
-  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
+/** Has a scenario play on a session that is open, and closes it in the end. */
+async function withOpenSession(
+  scenario: (session: ReturnType<typeof hands>) => Promise<void>,
+): Promise<void> {
+  const fleet = routers();
+  await withWorkers(env, { ...network().fakes, ...fleet.fakes }, async () => {
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    const claim = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
-    assert.equal(claim.holder, 'router:a');
+    await scenario(hands(handle, fleet));
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
+    await handle.result();
+  });
+}
+
+/** What routers do with a session. */
+function hands(
+  handle: Awaited<ReturnType<typeof start>>,
+  { lease, leases }: Pick<ReturnType<typeof routers>, 'lease' | 'leases'>,
+) {
+  return {
+    handle,
+    lease,
+    leases,
+    claim: (queue: string, terms?: ClaimTerms) =>
+      handle.executeUpdate(claimLeaseUpdate, {
+        args: terms === undefined ? [queue] : [queue, terms],
+      }),
+    submit: () => handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] }),
+    /** Completes it, without an answer. */
+    fail: () =>
+      handle.executeUpdate(completeTasksUpdate, {
+        args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
+      }),
+  };
+}
+
+test('session: a router that claims the lease gets it, with all that it needs to serve', async () => {
+  await withOpenSession(async ({ handle, claim, lease }) => {
+    const claimed = await claim('router:a');
+    assert.equal(claimed.holder, 'router:a');
     const { router, input, end } = await lease(1);
     assert.equal(router, 'a');
     assert.equal(input.workflowId, handle.workflowId);
@@ -134,102 +167,75 @@ test('session: a router that claims the lease gets it, with all that it needs to
     assert.equal(input.keyring?.cid, 'keyring-cid');
     assert.deepEqual(input.openTasks, []);
     end();
-    await handle.executeUpdate(closeSessionUpdate, CLOSE);
-    await handle.result();
   });
 });
 
 test('session: a lease that is given back idle is free for the next router that claims it', async () => {
-  const { fakes, lease, leases } = routers();
-  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
-    const handle = await start(sessionInput());
-    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+  await withOpenSession(async ({ handle, claim, lease, leases }) => {
+    await claim('router:a');
     (await lease(1)).end();
     // Given back, not lost: an idle session costs no router anything.
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     assert.equal(leases.length, 1);
-    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:b'] });
+    await claim('router:b');
     const second = await lease(2);
     assert.equal(second.router, 'b');
     second.end();
-    await handle.executeUpdate(closeSessionUpdate, CLOSE);
-    await handle.result();
   });
 });
 
 test('session: a lease moves to another router only while no task is open', async () => {
-  const { fakes, lease } = routers();
-  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
-    const handle = await start(sessionInput());
-    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+  await withOpenSession(async ({ claim, lease, submit, fail }) => {
+    await claim('router:a');
     await lease(1);
-    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    const refused = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:b'] });
+    await submit();
+    const refused = await claim('router:b');
     assert.equal(refused.holder, 'router:a');
-    await handle.executeUpdate(completeTasksUpdate, {
-      args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
-    });
-    const moved = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:b'] });
+    await fail();
+    const moved = await claim('router:b');
     assert.equal(moved.holder, 'router:b');
     const second = await lease(2);
     assert.equal(second.router, 'b');
     second.end();
-    await handle.executeUpdate(closeSessionUpdate, CLOSE);
-    await handle.result();
   });
 });
 
 test('session: a lease whose holder is known to have died moves at once, tasks and all', async () => {
-  const { fakes, lease } = routers();
-  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
-    const handle = await start(sessionInput());
-    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+  await withOpenSession(async ({ claim, lease, submit, fail }) => {
+    await claim('router:a');
     await lease(1);
-    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    const claim = (gone: number) =>
-      handle.executeUpdate(claimLeaseUpdate, { args: ['router:b', { gone }] });
-    assert.deepEqual(await claim(7), { holder: 'router:a', number: 1 });
-    assert.equal((await claim(1)).holder, 'router:b');
+    await submit();
+    assert.deepEqual(await claim('router:b', { gone: 7 }), { holder: 'router:a', number: 1 });
+    assert.equal((await claim('router:b', { gone: 1 })).holder, 'router:b');
     const second = await lease(2);
     assert.equal(second.router, 'b');
     assert.equal(second.input.openTasks.length, 1);
-    assert.equal((await claim(1)).number, 2, 'the lease that is gone is another one');
-    await handle.executeUpdate(completeTasksUpdate, {
-      args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
-    });
+    assert.equal(
+      (await claim('router:b', { gone: 1 })).number,
+      2,
+      'the lease that is gone is another one',
+    );
+    await fail();
     second.end();
-    await handle.executeUpdate(closeSessionUpdate, CLOSE);
-    await handle.result();
   });
 });
 
 test('session: a patient router leaves an idle session where it is', async () => {
-  const { fakes, lease } = routers();
-  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
-    const handle = await start(sessionInput());
-    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+  await withOpenSession(async ({ claim, lease }) => {
+    await claim('router:a');
     const { end } = await lease(1);
     const terms = { isPatient: true };
-    const asked = await handle.executeUpdate(claimLeaseUpdate, { args: ['router:b', terms] });
+    const asked = await claim('router:b', terms);
     assert.equal(asked.holder, 'router:a');
     end();
-    await handle.executeUpdate(closeSessionUpdate, CLOSE);
-    await handle.result();
   });
 });
 
 test('session: tasks that a router finishes after it gave the lease back are named to the next', async () => {
-  const { fakes, lease } = routers();
-  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
-    const handle = await start(sessionInput());
-    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+  await withOpenSession(async ({ claim, lease, submit, fail }) => {
+    await claim('router:a');
     const first = await lease(1);
-    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    await submit();
     first.end({ leaving: [{ taskId: TASK, forMs: 15_000 }] });
     const second = await lease(2);
     assert.equal(second.router, 'any');
@@ -237,23 +243,16 @@ test('session: tasks that a router finishes after it gave the lease back are nam
     assert.equal(leaving?.taskId, TASK);
     assert.ok(leaving.forMs > 0 && leaving.forMs <= 15_000);
     assert.equal(second.input.openTasks.length, 1);
-    await handle.executeUpdate(completeTasksUpdate, {
-      args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
-    });
+    await fail();
     second.end();
-    await handle.executeUpdate(closeSessionUpdate, CLOSE);
-    await handle.result();
   });
 });
 
 test('session: open tasks whose router lost its lease go to any other router', async () => {
-  const { fakes, lease } = routers();
-  await withWorkers(env, { ...network().fakes, ...fakes }, async () => {
-    const handle = await start(sessionInput());
-    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    await handle.executeUpdate(claimLeaseUpdate, { args: ['router:a'] });
+  await withOpenSession(async ({ claim, lease, submit, fail }) => {
+    await claim('router:a');
     const first = await lease(1);
-    await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
+    await submit();
     first.end(ApplicationFailure.nonRetryable('the router dies', 'ROUTER_LEASE_LOST'));
     const second = await lease(2);
     assert.equal(second.router, 'any');
@@ -261,12 +260,8 @@ test('session: open tasks whose router lost its lease go to any other router', a
       second.input.openTasks.map((task) => [task.taskId, task.ordinal]),
       [[TASK, 0]],
     );
-    await handle.executeUpdate(completeTasksUpdate, {
-      args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' }] }],
-    });
+    await fail();
     second.end();
-    await handle.executeUpdate(closeSessionUpdate, CLOSE);
-    await handle.result();
   });
 });
 

@@ -13,35 +13,10 @@ import { ClientSockets, type SocketTimes } from '../../../nodes/router/client-so
 import { createHttpServer, listen } from '../../../nodes/router/http-server.js';
 import { attachUpgrades } from '../../../nodes/router/upgrades.js';
 import { valueOf, wrongValueOf, type JsonSchema } from './schema-values.js';
-import type { Script } from './scripted-miner.js';
-import { connect, refusalOf, sealedRequest, StreamClient } from './stream-client.js';
-import {
-  API_KEY,
-  gate,
-  SESSION,
-  startWorld,
-  until,
-  type World,
-  type WorldOptions,
-} from './support.js';
+import { connect, dial, refusalOf, sealedRequest, start, StreamClient } from './stream-client.js';
+import { API_KEY, gate, SESSION, until, type World } from './support.js';
 
 const AUTHORISED = { headers: { authorization: `Bearer ${API_KEY}` } };
-
-async function start(
-  t: TestContext,
-  scripts: readonly Script[] = [{}],
-  options: WorldOptions = {},
-): Promise<World> {
-  const world = await startWorld(scripts, options);
-  t.after(() => world.close());
-  return world;
-}
-
-async function dial(t: TestContext, world: { readonly url: string }): Promise<StreamClient> {
-  const client = await connect(world.url);
-  t.after(() => client.ws.terminate());
-  return client;
-}
 
 /** The same router behind a door that is less patient. */
 async function impatient(

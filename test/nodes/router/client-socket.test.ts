@@ -1,48 +1,20 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { openChannel } from '../../../adapters/seal/channel.js';
 import { UNRESTRICTED } from '../../../domain/config.js';
 import type { TaskId } from '../../../domain/ids.js';
 import { STREAM_LIMITS, type ServerMessage } from '../../../domain/stream.js';
 import type { StreamEvent } from '../../../domain/task.js';
 import type { TaskStreamEvent } from '../../../domain/wire.js';
-import type { Script } from './scripted-miner.js';
-import { connect, sealedRequest, StreamClient } from './stream-client.js';
-import {
-  API_KEY,
-  gate,
-  readSse,
-  SESSION,
-  sha256,
-  startWorld,
-  textOf,
-  until,
-  type World,
-  type WorldOptions,
-} from './support.js';
-
-async function start(
-  t: TestContext,
-  scripts: readonly Script[] = [{}],
-  options: WorldOptions = {},
-): Promise<World> {
-  const world = await startWorld(scripts, options);
-  t.after(() => world.close());
-  return world;
-}
-
-async function dial(t: TestContext, world: World, key?: string): Promise<StreamClient> {
-  const client = await connect(world.router.url, key);
-  t.after(() => client.ws.terminate());
-  return client;
-}
+import { dial, sealedRequest, start, StreamClient } from './stream-client.js';
+import { API_KEY, gate, readSse, SESSION, sha256, textOf, until } from './support.js';
 
 const codeOf = (message: ServerMessage) => (message.type === 'error' ? message.error.code : null);
 
 test('many requests on one socket are answered each under its own id, at level open and link', async (t) => {
   for (const level of ['open', 'link'] as const) {
     const world = await start(t, [{}, {}], { policy: { level, redundancy: 2 } });
-    const client = await dial(t, world);
+    const client = await dial(t, world.router);
     const ids = Array.from({ length: 20 }, (_, i) => `request-${i}`);
     for (const id of ids) client.ask(id, `this is ${id}`);
     for (const id of ids) {
@@ -65,7 +37,7 @@ test('the last event comes after the record', async (t) => {
   const world = await start(t);
   const completed = gate();
   world.gateway.beforeComplete = () => completed.opened;
-  const client = await dial(t, world);
+  const client = await dial(t, world.router);
   client.ask('a', 'hi');
   await until(() => world.gateway.completed.length === 1, 'the completion');
   client.send({ type: 'ping' });
@@ -78,7 +50,7 @@ test('the last event comes after the record', async (t) => {
 
 test('a sealed request goes through as ciphertext, and is opened by its client', async (t) => {
   const world = await start(t, [{}], { policy: { level: 'sealed' } });
-  const client = await dial(t, world);
+  const client = await dial(t, world.router);
   const body = await sealedRequest(world, 'k1');
   client.send({ type: 'ask', kind: 'sealed', id: 's', session: SESSION, body });
   const end = await client.end('s');
@@ -116,7 +88,7 @@ test('a sealed request goes through as ciphertext, and is opened by its client',
 test('a chat goes on over the other transport from the event after the last one', async (t) => {
   const held = gate();
   const world = await start(t, [{ beforePrecommit: () => held.opened }]);
-  const socket = await dial(t, world);
+  const socket = await dial(t, world.router);
   socket.ask('a', 'one two three', { idempotencyKey: 'key' });
   await until(() => socket.text('a').includes('one'), 'a word over the WebSocket');
   const deltas = () => socket.of('a').flatMap((m) => (m.type === 'delta' ? [m] : []));
@@ -127,7 +99,7 @@ test('a chat goes on over the other transport from the event after the last one'
   const more = { stream: true };
   const headers = { 'idempotency-key': 'key', 'last-event-id': String(last) };
   const sse = await world.chat('one two three', more, headers);
-  const again = await dial(t, world);
+  const again = await dial(t, world.router);
   again.ask('b', 'one two three', { idempotencyKey: 'key', after: last });
   const taskId = sse.headers.get('x-cortensor-task') as TaskId;
   const flow = { session: SESSION, taskId, after: last };
@@ -152,7 +124,7 @@ test('a sealed stream that was begun over server-sent events goes on over a WebS
   const asked = await world.ask(path, { method: 'POST', body: JSON.stringify(body) });
   const all = await readSse(asked);
   const taskId = asked.headers.get('x-cortensor-task') as TaskId;
-  const client = await dial(t, world);
+  const client = await dial(t, world.router);
   client.send({
     type: 'resume',
     kind: 'sealed',
@@ -171,7 +143,7 @@ test('a sealed stream that was begun over server-sent events goes on over a WebS
 
 test('a request without credit waits, and holds up no other', async (t) => {
   const world = await start(t);
-  const client = await dial(t, world);
+  const client = await dial(t, world.router);
   client.ask('slow', 'one two three', { credit: 2 });
   await until(() => world.gateway.ends.length === 1, 'the end of its task');
   client.ask('fast', 'one two three');
@@ -195,7 +167,7 @@ test('a task whose answer has not begun is cancelled free, one that has goes on 
       beforePrecommit: () => words.opened,
     },
   ]);
-  const client = await dial(t, world);
+  const client = await dial(t, world.router);
   client.ask('a', 'first', { idempotencyKey: 'a' });
   await until(() => world.gateway.records.size === 1, 'the record');
   client.send({ type: 'cancel', id: 'a' });
@@ -244,7 +216,7 @@ test('what HTTP refuses is refused here, with its code and when to come back', a
     ],
   });
   const ask = async (name: string, more: object = {}) => {
-    const client = await dial(t, world, name === 'test' ? API_KEY : `sk-${name}`);
+    const client = await dial(t, world.router, name === 'test' ? API_KEY : `sk-${name}`);
     client.ask('a', 'hi', more);
     const end = await client.end('a');
     return end.type === 'error' ? end : assert.fail(JSON.stringify(end));
@@ -256,7 +228,7 @@ test('what HTTP refuses is refused here, with its code and when to come back', a
   assert.equal(model.error.code, 'REQUEST_INVALID');
   assert.equal(model.error.param, 'messages');
   assert.ok(model.error.requestId.length > 8);
-  const rare = await dial(t, world, 'sk-rare');
+  const rare = await dial(t, world.router, 'sk-rare');
   rare.ask('a', 'hi');
   assert.equal((await rare.end('a')).type, 'ended');
   rare.ask('b', 'hi');
@@ -269,10 +241,10 @@ test('a router that is full says so, and gives the place of who has gone to the 
   const held = gate();
   const limits = { maxConcurrent: 1, maxWaiting: 0, waitMs: 50 };
   const world = await start(t, [{ beforePrecommit: () => held.opened }], { limits });
-  const first = await dial(t, world);
+  const first = await dial(t, world.router);
   first.ask('a', 'one', { idempotencyKey: 'one' });
   await until(() => first.text('a') !== '', 'its first word');
-  const second = await dial(t, world);
+  const second = await dial(t, world.router);
   second.ask('b', 'two');
   const busy = await second.end('b');
   assert.equal(codeOf(busy), 'ROUTER_BUSY');
@@ -287,8 +259,8 @@ test('a router that is full says so, and gives the place of who has gone to the 
 test('a router that is stopped says so, ends what is under way, and closes', async (t) => {
   const held = gate();
   const world = await start(t, [{ beforePrecommit: () => held.opened }]);
-  const busy = await dial(t, world);
-  const idle = await dial(t, world);
+  const busy = await dial(t, world.router);
+  const idle = await dial(t, world.router);
   busy.ask('a', 'one two');
   await until(() => busy.text('a') !== '', 'its first word');
   const drained = world.router.drain();

@@ -1,4 +1,5 @@
 /** A client of the routers' WebSocket, as bare as the `ws` package makes it. */
+import type { TestContext } from 'node:test';
 import { WebSocket, type ClientOptions } from 'ws';
 import { encodeJson } from '../../../adapters/ipfs/canonical.js';
 import { sealAtRest } from '../../../adapters/seal/at-rest.js';
@@ -12,7 +13,8 @@ import {
   type ServerMessage,
 } from '../../../domain/stream.js';
 import type { SealedTaskRequest } from '../../../domain/wire.js';
-import { API_KEY, SESSION, until, type World } from './support.js';
+import type { Script } from './scripted-miner.js';
+import { API_KEY, SESSION, startWorld, until, type World, type WorldOptions } from './support.js';
 
 type Ended = Extract<ServerMessage, { type: 'ended' | 'error' }>;
 
@@ -98,6 +100,28 @@ export async function connect(url: string, key = API_KEY): Promise<StreamClient>
   const client = new StreamClient(url, { headers: { authorization: `Bearer ${key}` } });
   await client.first('ready');
   return client;
+}
+
+/** Connects for as long as a test runs. */
+export async function dial(
+  t: TestContext,
+  { url }: { readonly url: string },
+  key?: string,
+): Promise<StreamClient> {
+  const client = await connect(url, key);
+  t.after(() => client.ws.terminate());
+  return client;
+}
+
+/** Starts a router for as long as a test runs, with one honest miner where nothing else is said. */
+export async function start(
+  t: TestContext,
+  scripts: readonly Script[] = [{}],
+  options: WorldOptions = {},
+): Promise<World> {
+  const world = await startWorld(scripts, options);
+  t.after(() => world.close());
+  return world;
 }
 
 /** The status of an upgrade that is refused, and the code that its body names. */
