@@ -92,6 +92,7 @@ export type RouterApp = Hono<AppEnv>;
 const EXPOSED_HEADERS = [
   'x-request-id',
   'x-cortensor-task',
+  'x-cortensor-host',
   'x-cortensor-overhead-ms',
   'retry-after',
   ...['requests', 'tokens'].flatMap((kind) =>

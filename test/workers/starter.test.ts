@@ -31,6 +31,11 @@ function config(everyMs = HOUR_MS): EngineConfig {
     quorum: 2,
     router: { recipient: 'age1router' },
     sinks: { mine: { url: 'env:SINK' } },
+    hosts: {
+      mine: { kind: 'kubo', owners: [`wallet:${OWNER.toLowerCase()}`] },
+      theirs: { kind: 'kubo', owners: [`wallet:0x${'0b'.repeat(20)}`] },
+      reads: { kind: 'gateway', owners: [`wallet:${OWNER.toLowerCase()}`] },
+    },
   } as unknown as EngineConfig;
 }
 
@@ -111,6 +116,14 @@ test('startSession: starts a session once, however often it is asked to', async 
   assert.deepEqual([last, status.name], [runId, 'TERMINATED'], 'money flows run once');
 });
 
+test("startSession: takes a session to its owner's own host", async () => {
+  const asked = request('79');
+  await starter().startSession({ ...asked, policy: { ...asked.policy, host: 'mine' } }, null);
+  const handle = env.client.workflow.getHandle(workflowIds.session(3, '79'));
+  assert.equal((await handle.describe()).status.name, 'RUNNING');
+  await handle.terminate();
+});
+
 test('startSession: refuses what cannot be served before anything is started', async () => {
   const { startSession } = starter();
   const good = request('72');
@@ -125,6 +138,9 @@ test('startSession: refuses what cannot be served before anything is started', a
   const unread = policy({ validators: 1 });
   await assert.rejects(startSession(unread, null), isCode('POLICY_INVALID'));
   await assert.rejects(startSession(policy({ sinks: ['x'] }), null), isCode('POLICY_INVALID'));
+  for (const host of ['x', 'theirs', 'reads', 'constructor']) {
+    await assert.rejects(startSession(policy({ host }), null), isCode('POLICY_INVALID'));
+  }
   await assert.rejects(env.client.workflow.getHandle(workflowIds.session(3, '72')).describe());
 });
 
