@@ -189,6 +189,10 @@ export const COMMANDS: Commands = {
         summary: 'upload a file to one',
         load: async () => (await import('./commands/source.js')).sourceAdd,
       },
+      table: {
+        summary: "declare one of a database's rows",
+        load: async () => (await import('./commands/source.js')).sourceTable,
+      },
       list: {
         summary: 'list them',
         load: async () => (await import('./commands/source.js')).sourceList,

@@ -2,7 +2,12 @@
 import { readFile } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { EngineError } from '../../domain/errors.js';
-import { DEFAULT_TOP_K, SOURCE_LEVELS, type SourceView } from '../../domain/source.js';
+import {
+  DEFAULT_TOP_K,
+  SOURCE_LEVELS,
+  type SourceLevel,
+  type SourceView,
+} from '../../domain/source.js';
 import { defineCommand } from '../command.js';
 import { openClient, ROUTER_OPTIONS } from '../router-access.js';
 
@@ -40,16 +45,27 @@ function linesOf(view: SourceView): string[] {
   ];
 }
 
+const LEVEL_OPTION = {
+  level: {
+    value: 'LEVEL',
+    about: `of a new source: ${SOURCE_LEVELS.join(' | ')}; default: link`,
+  },
+} as const;
+
+/** @throws USAGE — no level of sources. */
+function levelOf(text = 'link'): SourceLevel {
+  const level = SOURCE_LEVELS.find((known) => known === text);
+  if (level !== undefined) return level;
+  throw new EngineError('USAGE', { option: '--level', expected: SOURCE_LEVELS.join(' | ') });
+}
+
 export const sourceAdd = defineCommand({
   name: 'source add',
   about:
     'Uploads a file to a source, which is made if need be. A file of the same name is replaced.',
   args: ['SOURCE', 'FILE'],
   options: {
-    level: {
-      value: 'LEVEL',
-      about: `of a new source: ${SOURCE_LEVELS.join(' | ')}; default: link`,
-    },
+    ...LEVEL_OPTION,
     title: { value: 'TEXT', about: "names the document; default: the file's name" },
     ...ROUTER_OPTIONS,
   },
@@ -61,10 +77,7 @@ export const sourceAdd = defineCommand({
         expected: `a file that ends with ${Object.keys(TYPES).join(', ')}`,
       });
     }
-    const level = SOURCE_LEVELS.find((known) => known === (values.level ?? 'link'));
-    if (level === undefined) {
-      throw new EngineError('USAGE', { option: '--level', expected: SOURCE_LEVELS.join(' | ') });
-    }
+    const level = levelOf(values.level);
     const bytes = await readFile(file).catch((cause: unknown) => {
       throw new EngineError('USAGE', { expected: 'a file that can be read', file }, { cause });
     });
@@ -73,6 +86,31 @@ export const sourceAdd = defineCommand({
     if (!known) await sources.declare(source, { level, spec: { kind: 'documents' } });
     const title = values.title ?? basename(file);
     const view = await sources.upload(source, { title, type, bytes });
+    return { lines: linesOf(view), json: { source: view } };
+  },
+});
+
+export const sourceTable = defineCommand({
+  name: 'source table',
+  about: `Declares a source of rows, or what its rows are now; they are read at once. DATABASE is one of the
+configuration's that the API key may use, QUERY one select.`,
+  args: ['SOURCE', 'DATABASE', 'QUERY'],
+  options: {
+    ...LEVEL_OPTION,
+    title: { value: 'COLUMN', about: "titles a row; default: the row's number" },
+    ...ROUTER_OPTIONS,
+  },
+  failure: FAILURE,
+  async run({ args: [source, database, query], values }) {
+    const level = levelOf(values.level);
+    const { title } = values;
+    const spec = {
+      kind: 'table',
+      database,
+      query,
+      ...(title === undefined ? {} : { title }),
+    } as const;
+    const view = await (await sourcesOf(values)).declare(source, { level, spec });
     return { lines: linesOf(view), json: { source: view } };
   },
 });

@@ -130,7 +130,8 @@ for (const [i, { name, start, open }] of servers.entries()) {
         assert.ok(password === '' || !history.includes(password), 'the history holds a password');
         await Promise.all(killed);
         const seconds = ((Date.now() - startedMs) / 1_000).toFixed(1);
-        console.log(`# ${name}: ${kills} kills, ${TASKS} tasks in ${seconds} s`);
+        const held = `${JSON.stringify(receipt?.rows)} ${receipt?.digest}`;
+        console.log(`# ${name}: ${kills} kills, ${TASKS} tasks in ${seconds} s: ${held}`);
         assert.ok(kills >= Math.min(KILLS, 1), 'it was killed');
         assert.deepEqual(receipt?.rows, rows);
         const { verification } = await run('verify');

@@ -14,6 +14,11 @@ ${SAVED_ABOUT}`,
   args: ['SESSION', 'PROMPT'],
   options: {
     identity: { value: 'REF', about: `${IDENTITY_OPTION.identity.about}: at sealed levels` },
+    source: {
+      value: 'NAME',
+      about: 'a source that the answer is to rely on, at levels open and link; may be repeated',
+      isMultiple: true,
+    },
     'max-tokens': { value: 'N', about: 'longest answer; default: 512' },
     'idempotency-key': {
       value: 'TEXT',
@@ -27,24 +32,30 @@ ${SAVED_ABOUT}`,
     const content = prompt === '-' ? await readAll(process.stdin) : prompt;
     if (content.trim() === '') throw new EngineError('PROMPT_INVALID', { expected: 'a text' });
     const handle = await openAsReader(await openClient(values), session);
-    const idempotencyKey = values['idempotency-key'];
+    const { 'idempotency-key': idempotencyKey, source: sources } = values;
     const answer = handle.ask(
       { messages: [{ role: 'user', content }], ...(maxTokens !== null && { maxTokens }) },
-      idempotencyKey === undefined ? {} : { idempotencyKey },
+      {
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+        ...(sources.length === 0 ? {} : { context: { sources } }),
+      },
     );
     let streamed = '';
     for await (const delta of answer) {
       streamed += delta;
       if (!isJson) process.stdout.write(delta);
     }
-    const { text, taskId, outcome, verdictAgreed, requestCid, resultCids, usage } =
-      await answer.done;
+    const { text, citations = [], ...facts } = await answer.done;
+    const { taskId, outcome, verdictAgreed, requestCid, resultCids, usage } = facts;
     const isOther = verdictAgreed && text !== streamed;
     const verdict = verdictAgreed ? 'agreed' : `no agreement, ${outcome}`;
     new Display().line(`\n${verdict} · ${resultCids.length} miners · task ${taskId}`);
     return {
-      lines: isOther ? ['The network agreed on another answer:', text] : [],
-      json: { taskId, text, outcome, verdictAgreed, usage, requestCid, resultCids },
+      lines: [
+        ...(isOther ? ['The network agreed on another answer:', text] : []),
+        ...citations.map(({ n, source, title, cid }) => `[${n}] ${source}: ${title} ${cid}`),
+      ],
+      json: { taskId, text, outcome, verdictAgreed, usage, requestCid, resultCids, citations },
       isHeld: verdictAgreed,
     };
   },
