@@ -129,7 +129,7 @@ function dataOfForm(text: string): string | null {
   const value = readJson(text);
   if (value === undefined) return null;
   // What cannot be compared piece by piece is compared as it was written.
-  return isComparable(value) ? JSON.stringify(dataOf(value)) : text;
+  return isComparable(value, text) ? JSON.stringify(dataOf(value)) : text;
 }
 
 /** A form with its prose left out, but for the numbers in it. Each string has a mark of its kind. */
@@ -152,7 +152,7 @@ function numbersIn(text: string): string {
 /** @returns the text as it was written where it is not JSON, or cannot be compared piece by piece. */
 function canonicalJson(written: string): string {
   const value = readJson(written);
-  return isComparable(value) ? JSON.stringify(inOrder(value)) : written;
+  return isComparable(value, written) ? JSON.stringify(inOrder(value)) : written;
 }
 
 /** @returns `undefined` where a text is not JSON. */
@@ -164,11 +164,27 @@ function readJson(text: string): unknown {
   }
 }
 
-/** Whether a value is JSON, not too deep, and without whole numbers that this reader has rounded: two
- * such numbers must not become the same. */
-function isComparable(value: unknown): boolean {
+/** Whether a value is JSON, not too deep, and read alike by every reader: without whole numbers that this
+ * one has rounded, and without two keys of one name, of which readers take the one or the other. */
+function isComparable(value: unknown, written: string): boolean {
   const isShallow = depthOf(value, TOOL_LIMITS.schemaDepth) <= TOOL_LIMITS.schemaDepth;
-  return value !== undefined && isShallow && isExact(value);
+  return value !== undefined && isShallow && isExact(value) && !hasTwins(written);
+}
+
+/** @param json - well-formed. */
+function hasTwins(json: string): boolean {
+  const open: Set<string>[] = [];
+  for (const [token, key, colon] of json.matchAll(/("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[{}]/g)) {
+    if (token === '{') open.push(new Set());
+    else if (token === '}') open.pop();
+    else if (key !== undefined && colon !== undefined) {
+      const name = JSON.parse(key) as string;
+      const names = open.at(-1);
+      if (names?.has(name) === true) return true;
+      names?.add(name);
+    }
+  }
+  return false;
 }
 
 function isExact(value: unknown): boolean {

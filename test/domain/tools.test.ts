@@ -100,6 +100,27 @@ test('forms that differ in one number are others, wherever it is, also within pr
   );
 });
 
+test('a form with two keys of one name is another than with either: readers differ in which they take', () => {
+  fc.assert(
+    fc.property(around, fc.string(), number, number, (form, name, a, b) => {
+      const [key, one, two] = [name, a, b].map((part) => JSON.stringify(part));
+      const hole = JSON.stringify('the hole');
+      const text = JSON.stringify(form('the hole'));
+      fc.pre(text.split(hole).length === 2);
+      const keyOf = (inner: string) => formKey(text.replace(hole, () => inner));
+      const twins = keyOf(`{${key}:${one},${key}:${two}}`);
+      assert.notEqual(twins, keyOf(`{${key}:${one}}`));
+      assert.notEqual(twins, keyOf(`{${key}:${two}}`));
+    }),
+  );
+  assert.notEqual(formKey('{"a":1,"\\u0061":2}'), formKey('{"a":2}'));
+  assert.equal(
+    formKey('{"a":{"a":"{\\"a\\":"},"b":["a","a"]}'),
+    formKey('{"b":["a","a"],"a":{"a":"{\\"a\\":"}}'),
+  );
+  assert.notEqual(key('{"n":1,"n":2}'), key('{"n":2}'));
+});
+
 test('long strings of a form may be worded otherwise, short ones and their number may not', () => {
   const said = (note: unknown) => formKey(JSON.stringify({ total: 7, note }));
   const worded = prose('that 7 are due on 2026-01-02');
