@@ -156,6 +156,7 @@ export async function openSources(deps: {
       },
       gateway: openSourceGateway({ client, retries: config.retries }),
       allowDatabase,
+      allowIndex: async (owner, name) => void (await openIndexPool(owner, name)),
       addContent: async (bytes, signal) => {
         const maxBytes = bytes.length;
         await store.hold(await cidOfContent(one(bytes), { maxBytes }), SOURCES_HOLDER);

@@ -27,6 +27,9 @@ export interface SourceDesk extends ContextDeps {
   /** Lets an owner use a configured database.
    * @throws SOURCE_INVALID — there is none of that name, or it is not the owner's. */
   readonly allowDatabase: (owner: string, database: string) => void;
+  /** Lets an owner keep chunks in a configured database.
+   * @throws SOURCE_INVALID — as `allowDatabase`; or it is no PostgreSQL. */
+  readonly allowIndex: (owner: string, database: string) => Promise<void>;
   /** Stores bytes of any size on IPFS, pinned. */
   readonly addContent: (bytes: Uint8Array, signal: AbortSignal) => Promise<Cid>;
   readonly unpin: (cid: Cid) => Promise<void>;
@@ -90,7 +93,7 @@ export function addSourceRoutes(app: RouterApp, deps: AppDeps): void {
     const id = { owner: c.get('apiKey').id, source: nameOf(c) };
     const declaration = checked(await readJson(c.req.raw, sourceSchema, limits));
     const { spec, index } = declaration;
-    if (index !== undefined) desk.allowDatabase(id.owner, index);
+    if (index !== undefined) await desk.allowIndex(id.owner, index);
     if (spec.kind !== 'documents') desk.allowDatabase(id.owner, spec.database);
     const known = await desk.catalogue.declare(id, declaration, () => desk.keys.create());
     await desk.gateway.changed(id.owner, id.source);

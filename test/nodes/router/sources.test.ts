@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import mysql from 'mysql2/promise';
 import { WebSocket } from 'ws';
 import { createSourceActivities } from '../../../activities/sources.js';
 import { openPool, query } from '../../../adapters/database/pool.js';
@@ -21,7 +22,7 @@ import type { SessionView } from '../../../domain/session.js';
 import type { ChatRequest } from '../../../domain/task.js';
 import { CortensorClient } from '../../../sdk/index.js';
 import { embeddingModel, obtain } from '../../../servers/obtain/index.js';
-import { startKubo, startPostgres } from '../../../servers/start/index.js';
+import { startKubo, startMariadb, startPostgres } from '../../../servers/start/index.js';
 import { blocks, readPage } from '../../docs/markdown.js';
 import { lockedPdf, pdfOf } from '../../support/pdf.js';
 import { RETRIES, startLocal, withWorkers } from '../../support/workflows.js';
@@ -30,6 +31,8 @@ import { API_KEY, readSse, SESSION, startWorld, type World } from './support.js'
 
 const LEAVE = `# Leave\n\nEvery employee has 27 days of paid leave a year.\n\n## Sick leave\n\nWhoever is ill tells the office before nine.\n`;
 const TRAVEL = `# Travel\n\nTrains are booked in second class. Flights need the approval of Maria Kern.\n`;
+
+const LOCAL = { owners: ['key:test'], tls: false, ca: null, allowPrivate: true };
 
 const stops: (() => Promise<unknown>)[] = [];
 let env: TestWorkflowEnvironment;
@@ -44,7 +47,8 @@ let finish = () => {};
 before(async () => {
   const data = await mkdtemp(join(tmpdir(), 'cortensor-test-sources-'));
   stops.unshift(() => rm(data, { recursive: true }));
-  const [postgres, kubo, model, temporal] = await Promise.all([
+  const [mariadb, postgres, kubo, model, temporal] = await Promise.all([
+    startMariadb({ data: join(data, 'maria') }),
     startPostgres({ data: join(data, 'pg') }),
     startKubo({ data: join(data, 'ipfs') }),
     obtain(embeddingModel),
@@ -52,6 +56,7 @@ before(async () => {
   ]);
   env = temporal;
   stops.unshift(
+    () => mariadb.stop(),
     () => postgres.stop(),
     () => kubo.stop(),
     () => env.teardown(),
@@ -65,6 +70,19 @@ before(async () => {
   );
   await query(user, 'create table machine (name text, location text)');
   await query(user, `insert into machine values ('Laser cutter', 'Hall 3'), ('Lathe', 'Hall 7')`);
+  const { hostname, port } = new URL(mariadb.url);
+  const root = await mysql.createConnection({ host: hostname, port: Number(port), user: 'root' });
+  for (const statement of [
+    'create database shop',
+    `create user owner@'%' identified by 'secret'`,
+    `grant all on shop.* to owner@'%'`,
+    'create table shop.machine (name text, location text)',
+    `insert into shop.machine values ('Laser cutter', 'Hall 3'), ('Lathe', 'Hall 7')`,
+  ]) {
+    await root.query(statement);
+  }
+  await root.end();
+  process.env['CORTENSOR_TEST_MYSQL'] = `mysql://owner:secret@${hostname}:${port}/shop`;
   process.env['CORTENSOR_TEST_IDENTITY'] = (await createIdentity()).identity;
   process.env['CORTENSOR_TEST_DATABASE'] = postgres.userUrl;
   const ipfs = { apiUrl: kubo.apiUrl, timeoutMs: 10_000 };
@@ -73,13 +91,9 @@ before(async () => {
     temporal: { codec: { identity: 'env:CORTENSOR_TEST_IDENTITY' } },
     embedding: { folder: dirname(model.path) },
     databases: {
-      mine: {
-        url: 'env:CORTENSOR_TEST_DATABASE',
-        owners: ['key:test'],
-        tls: false,
-        ca: null,
-        allowPrivate: true,
-      },
+      mine: { url: 'env:CORTENSOR_TEST_DATABASE', ...LOCAL },
+      shop: { url: 'env:CORTENSOR_TEST_MYSQL', ...LOCAL },
+      closed: { url: 'env:CORTENSOR_TEST_MYSQL', ...LOCAL, allowPrivate: false },
     },
     ipfs,
     retries: RETRIES,
@@ -363,8 +377,15 @@ test('a document that gives orders and fakes the fence stays within it', async (
 
 test('rows of a table are found, by who may use its database', async () => {
   const spec = { kind: 'table', database: 'mine', query: 'select * from machine', title: 'name' };
-  await ask('PUT', '/api/v1/sources/machines', { spec });
-  assert.deepEqual((await settled('machines')).counts.items, 2);
+  // Of PostgreSQL, and then the same rows of MariaDB.
+  for (const [database, added] of [
+    ['mine', 2],
+    ['shop', 0],
+  ] as const) {
+    await ask('PUT', '/api/v1/sources/machines', { spec: { ...spec, database } });
+    const { counts, failureText } = await settled('machines');
+    assert.deepEqual([counts.items, counts.added, failureText], [2, added, null]);
+  }
   const found = await ask('POST', '/api/v1/context', {
     query: 'Where does the lathe stand?',
     context: { sources: ['machines', 'handbook'], topK: 1 },
@@ -375,10 +396,17 @@ test('rows of a table are found, by who may use its database', async () => {
     [['Lathe', 'location: Hall 7']],
   );
 
-  const writing = { ...spec, query: 'delete from machine returning *' };
-  await ask('PUT', '/api/v1/sources/machines', { spec: writing });
-  const failed = await settled('machines');
-  assert.deepEqual([failed.state, failed.failure, failed.chunks], ['failed', 'SOURCE_INVALID', 2]);
+  for (const [database, query, code] of [
+    ['mine', 'delete from machine returning *', 'SOURCE_INVALID'],
+    ['shop', 'delete from machine', 'SOURCE_INVALID'],
+    ['closed', 'select * from machine', 'ADDRESS_REFUSED'],
+  ] as const) {
+    await ask('PUT', '/api/v1/sources/machines', { spec: { ...spec, database, query } });
+    const failed = await settled('machines');
+    assert.deepEqual([failed.state, failed.failure, failed.chunks], ['failed', code, 2]);
+  }
+  const indexed = { spec: { kind: 'documents' }, index: 'shop' };
+  assert.equal(await codeOf(await ask('PUT', '/api/v1/sources/x', indexed)), 'SOURCE_INVALID');
   for (const database of ['engine', 'toString', '__proto__']) {
     const elsewhere = await ask('PUT', '/api/v1/sources/other', { spec: { ...spec, database } });
     assert.equal(await codeOf(elsewhere), 'SOURCE_INVALID');

@@ -201,6 +201,15 @@ for (const kind of kinds) {
       await refused(access({ ca: 'not a certificate' }), 'unknown-authority');
     });
 
+    test(`${kind.name}: a bare address is none of the names in a certificate`, async () => {
+      const url = Object.assign(new URL(server.url), { hostname: '127.0.0.1' }).href;
+      if (kind.name === 'postgresql') return refused(access({ url }), 'wrong-host');
+      // Its client library would check nothing.
+      const invalid = { code: 'CONFIG_INVALID', message: /a host name/ };
+      assert.throws(() => openUserDatabase(access({ url }), OPTIONS), invalid);
+      assert.throws(() => kind.openSink(access({ url })), invalid);
+    });
+
     test(`${kind.name}: a certificate of another host is refused`, async () => {
       await server.present(authority.issue('database.example'));
       await refused(access(), 'wrong-host');
