@@ -1,10 +1,17 @@
 /**
- * HTTP to a router: one place for the key, the deadline and the errors. Every error of the router
+ * HTTP to a network's routers: one place for the key, the deadline and the errors. It keeps to one
+ * router, and goes to the next when that one is gone, full or being stopped. Every error of a router
  * comes out as the `EngineError` that it was there.
  */
-import { createParser } from 'eventsource-parser';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { ErrorBody } from '../domain/api.js';
-import { EngineError, isErrorCode, type ErrorDetails } from '../domain/errors.js';
+import {
+  EngineError,
+  findEngineError,
+  isErrorCode,
+  type ErrorCode,
+  type ErrorDetails,
+} from '../domain/errors.js';
 
 /** Milliseconds for an answer that is no stream. */
 const ANSWER_MS = 60_000;
@@ -12,8 +19,21 @@ const ANSWER_MS = 60_000;
 const SILENCE_MS = 45_000;
 const MAX_EVENT_CHARS = 8 * 1024 * 1024;
 
+/** A router that says so has begun nothing, and the next one may do it. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set([
+  'ROUTER_BUSY',
+  'ROUTER_DRAINING',
+  'ROUTER_LEASE_LOST',
+]);
+/** A stream that breaks off this often is not gone on with: whoever asked for it begins again. */
+const MAX_RESUMES = 16;
+/** What is ordered below it has a reference of its own: put twice, it is one order. */
+const ORDERS = '/api/v1/sessions';
+
 export interface RouterOptions {
   readonly baseUrl: string;
+  /** More routers of the same network, for when the one before them is gone or being stopped. */
+  readonly urls?: readonly string[] | undefined;
   readonly apiKey: string;
   /** @defaultValue the global `fetch` */
   readonly fetch?: typeof fetch | undefined;
@@ -28,35 +48,100 @@ export interface CallOptions {
 
 export class RouterHttp {
   readonly #options: RouterOptions;
+  readonly #urls: readonly string[];
+  #at = 0;
 
   constructor(options: RouterOptions) {
     this.#options = options;
+    this.#urls = [...new Set([options.baseUrl, ...(options.urls ?? [])])];
+  }
+
+  /** The router that is asked next. */
+  protected get url(): string {
+    return this.#urls[this.#at] ?? this.#options.baseUrl;
+  }
+
+  /** Goes to the next router, where there is one, unless somebody has done so already. */
+  protected leave(url: string): void {
+    if (url === this.url) this.#at = (this.#at + 1) % this.#urls.length;
   }
 
   /** Asks for JSON.
    * @throws ROUTER_UNREACHABLE — no answer, or none that can be read.
    * @throws EngineError — the router's. */
-  async json<T>(path: string, options: CallOptions = {}): Promise<T> {
-    return this.#within(ANSWER_MS, options.signal, async (signal) => {
-      const response = await this.#call(path, { ...options, signal });
-      return (await response.json()) as T;
-    });
+  json<T>(path: string, options: CallOptions = {}): Promise<T> {
+    return this.#anywhere(path, options, (url) =>
+      this.#within(url, ANSWER_MS, options.signal, async (signal) => {
+        const response = await this.#call(url, path, { ...options, signal });
+        return (await response.json()) as T;
+      }),
+    );
   }
 
   /** Asks for bytes; throws as `json`. */
-  async bytes(path: string, options: CallOptions = {}): Promise<Uint8Array> {
-    return this.#within(ANSWER_MS, options.signal, async (signal) => {
-      const response = await this.#call(path, { ...options, signal });
-      return new Uint8Array(await response.arrayBuffer());
-    });
+  bytes(path: string, options: CallOptions = {}): Promise<Uint8Array> {
+    return this.#anywhere(path, options, (url) =>
+      this.#within(url, ANSWER_MS, options.signal, async (signal) => {
+        const response = await this.#call(url, path, { ...options, signal });
+        return new Uint8Array(await response.arrayBuffer());
+      }),
+    );
   }
 
-  /** Asks for server-sent events and hands each one's data to `onData`, in order.
+  /** Asks for server-sent events and hands each one's data to `onData`, in order. A stream that breaks
+   * off goes on after its last event, at the next router where there is one.
    * @throws ROUTER_UNREACHABLE — the connection was lost, or silent for too long; else as `json`. */
   async events(
     path: string,
     options: CallOptions,
     onData: (data: string) => Promise<void>,
+  ): Promise<void> {
+    let after: string | undefined;
+    let resumes = 0;
+    for (let left = this.#urls.length - 1; ; left--) {
+      const { url } = this;
+      const place = after === undefined ? {} : { 'last-event-id': after };
+      const had = after;
+      try {
+        const headers = { ...options.headers, ...place };
+        await this.#read(url, path, { ...options, headers }, async ({ data, id }) => {
+          await onData(data);
+          after = id ?? after;
+        });
+        return;
+      } catch (error) {
+        if (!isMoving(error)) throw error;
+        this.leave(url);
+        // Wherever there was something new there may be more.
+        if (after !== had && ++resumes <= MAX_RESUMES) left = this.#urls.length;
+        if (left <= 0 || !isRepeatable(path, options)) throw error;
+      }
+    }
+  }
+
+  /** Puts a call to one router after the other, as long as asking again is no second order. */
+  async #anywhere<T>(
+    path: string,
+    options: CallOptions,
+    call: (url: string) => Promise<T>,
+  ): Promise<T> {
+    for (let left = this.#urls.length - 1; ; left--) {
+      const { url } = this;
+      try {
+        return await call(url);
+      } catch (error) {
+        if (!isMoving(error)) throw error;
+        this.leave(url);
+        if (left <= 0 || !(isRefusal(error) || isRepeatable(path, options))) throw error;
+      }
+    }
+  }
+
+  async #read(
+    url: string,
+    path: string,
+    options: CallOptions,
+    onEvent: (event: EventSourceMessage) => Promise<void>,
   ): Promise<void> {
     const silence = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -67,11 +152,11 @@ export class RouterHttp {
     const signal = merge(silence.signal, options.signal);
     heard();
     try {
-      const { body } = await this.#call(path, { ...options, signal });
-      const pending: string[] = [];
+      const { body } = await this.#call(url, path, { ...options, signal });
+      const pending: EventSourceMessage[] = [];
       const parser = createParser({
         maxBufferSize: MAX_EVENT_CHARS,
-        onEvent: ({ data }) => pending.push(data),
+        onEvent: (event) => pending.push(event),
       });
       const reader = (body ?? new ReadableStream<Uint8Array>()).getReader();
       const decoder = new TextDecoder();
@@ -80,7 +165,7 @@ export class RouterHttp {
           const { done, value } = await reader.read();
           heard();
           if (!done) parser.feed(decoder.decode(value, { stream: true }));
-          for (const data of pending.splice(0)) await onData(data);
+          for (const event of pending.splice(0)) await onEvent(event);
           if (done) return;
         }
       } finally {
@@ -88,13 +173,14 @@ export class RouterHttp {
         reader.cancel().catch(() => undefined);
       }
     } catch (error) {
-      throw this.#translate(error, options.signal);
+      throw translate(error, url, options.signal);
     } finally {
       clearTimeout(timer);
     }
   }
 
   async #within<T>(
+    url: string,
     ms: number,
     outer: AbortSignal | undefined,
     run: (signal: AbortSignal) => Promise<T>,
@@ -104,16 +190,16 @@ export class RouterHttp {
     try {
       return await run(merge(deadline.signal, outer));
     } catch (error) {
-      throw this.#translate(error, outer);
+      throw translate(error, url, outer);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  async #call(path: string, options: CallOptions): Promise<Response> {
-    const { baseUrl, apiKey, fetch: send = fetch } = this.#options;
+  async #call(url: string, path: string, options: CallOptions): Promise<Response> {
+    const { apiKey, fetch: send = fetch } = this.#options;
     const { method = 'GET', body, headers, signal } = options;
-    const response = await send(new URL(path, baseUrl), {
+    const response = await send(new URL(path, url), {
       method,
       headers: {
         authorization: `Bearer ${apiKey}`,
@@ -126,14 +212,30 @@ export class RouterHttp {
     if (response.ok) return response;
     throw errorOf(await response.json().catch(() => null), response.status);
   }
+}
 
-  /** What is no error of ours is the connection's, unless the caller itself gave up. */
-  #translate(error: unknown, outer: AbortSignal | undefined): unknown {
-    if (outer?.aborted === true) return outer.reason;
-    if (error instanceof EngineError) return error;
-    const { host } = new URL(this.#options.baseUrl);
-    return new EngineError('ROUTER_UNREACHABLE', { host }, { cause: error });
-  }
+/** What is no error of ours is the connection's, unless the caller itself gave up. */
+function translate(error: unknown, url: string, outer: AbortSignal | undefined): unknown {
+  if (outer?.aborted === true) return outer.reason;
+  if (error instanceof EngineError) return error;
+  const { host } = new URL(url);
+  return new EngineError('ROUTER_UNREACHABLE', { host }, { cause: error });
+}
+
+/** Whether another router might answer what this one did not. */
+function isMoving(error: unknown): boolean {
+  return isRefusal(error) || findEngineError(error)?.code === 'ROUTER_UNREACHABLE';
+}
+
+function isRefusal(error: unknown): boolean {
+  const code = findEngineError(error)?.code;
+  return code !== undefined && REFUSALS.has(code);
+}
+
+/** Whether a request that may have arrived can be put again. */
+function isRepeatable(path: string, { method = 'GET', headers = {} }: CallOptions): boolean {
+  const isNamed = headers['idempotency-key'] !== undefined || path.startsWith(ORDERS);
+  return method === 'GET' || method === 'PUT' || (method === 'POST' && isNamed);
 }
 
 /** Bytes go as they are, everything else as JSON. */

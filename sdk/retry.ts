@@ -7,6 +7,8 @@ const FIRST_WAIT_MS = 200;
  * come back, or of a policy that is being changed. */
 const PASSING_FAULTS: readonly ErrorCode[] = [
   'ROUTER_UNREACHABLE',
+  'ROUTER_BUSY',
+  'ROUTER_DRAINING',
   'ROUTER_LEASE_LOST',
   'TEMPORAL_UNREACHABLE',
   'NO_MINERS',

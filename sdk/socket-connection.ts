@@ -36,7 +36,8 @@ interface Inbox {
 
 export class SocketConnection {
   readonly #socket: SocketLike;
-  readonly #host: string;
+  /** Of the router, as it was given. */
+  readonly url: string;
   readonly #requests = new Map<string, Inbox>();
   /** Requests beyond what the router takes of one socket. */
   readonly #waiting: (() => void)[] = [];
@@ -47,9 +48,9 @@ export class SocketConnection {
   #isLost = false;
   #isDraining = false;
 
-  private constructor(socket: SocketLike, url: URL) {
+  private constructor(socket: SocketLike, url: string) {
     this.#socket = socket;
-    this.#host = url.host;
+    this.url = url;
   }
 
   /** Connects, and shows the key in a first message: browsers cannot set a header.
@@ -64,7 +65,7 @@ export class SocketConnection {
     const address = new URL(STREAM_PATH, url);
     address.protocol = address.protocol.replace('http', 'ws');
     const socket = new create(address.href, [STREAM_PROTOCOL]);
-    const connection = new SocketConnection(socket, address);
+    const connection = new SocketConnection(socket, url);
     await connection.#begin(apiKey);
     return connection;
   }
@@ -196,7 +197,8 @@ export class SocketConnection {
   }
 
   #lost(): EngineError {
-    return new EngineError('ROUTER_UNREACHABLE', { host: this.#host, reason: 'connection lost' });
+    const { host } = new URL(this.url);
+    return new EngineError('ROUTER_UNREACHABLE', { host, reason: 'connection lost' });
   }
 }
 

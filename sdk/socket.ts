@@ -33,9 +33,6 @@ type AskBody =
 export class RouterSocket extends RouterHttp {
   readonly #apiKey: string;
   readonly #create: SocketConstructor;
-  /** For what is no stream, by router. */
-  readonly #routers: readonly { readonly url: string; readonly http: RouterHttp }[];
-  #at = 0;
   #connection: Promise<SocketConnection> | null = null;
   #asked = 0;
   #isClosed = false;
@@ -43,23 +40,12 @@ export class RouterSocket extends RouterHttp {
   /** Made by `CortensorClient.socket`; connects with the first request.
    * @throws USAGE — there is no WebSocket here, and none was given. */
   constructor(options: RouterOptions, { urls, WebSocket }: SocketOptions) {
-    super(options);
+    const [baseUrl = options.baseUrl, ...more] = urls ?? [];
+    super(urls === undefined ? options : { ...options, baseUrl, urls: more });
     const create = WebSocket ?? (globalThis as { WebSocket?: SocketConstructor }).WebSocket;
     if (create === undefined) throw new EngineError('USAGE', { expected: 'a WebSocket' });
-    const all = urls === undefined || urls.length === 0 ? [options.baseUrl] : urls;
     this.#create = create;
     this.#apiKey = options.apiKey;
-    this.#routers = all.map((url) => ({ url, http: new RouterHttp({ ...options, baseUrl: url }) }));
-  }
-
-  /** Asks for JSON, of the router that the socket is at; throws as `RouterHttp.json`. */
-  override json<T>(path: string, options: CallOptions = {}): Promise<T> {
-    return this.#over((http) => http.json<T>(path, options));
-  }
-
-  /** Asks for bytes, of the router that the socket is at; throws as `RouterHttp.json`. */
-  override bytes(path: string, options: CallOptions = {}): Promise<Uint8Array> {
-    return this.#over((http) => http.bytes(path, options));
   }
 
   /** Puts a request and hands its stream's data to `onData`, as over HTTP, through lost connections.
@@ -72,12 +58,14 @@ export class RouterSocket extends RouterHttp {
     onData: (data: string) => Promise<void>,
   ): Promise<void> {
     const ask = askOf(path, options);
-    if (ask === null) return this.#over((http) => http.events(path, options, onData));
+    if (ask === null) return super.events(path, options, onData);
     const { signal } = options;
     let after: number | undefined;
     for (let tries = 1; ; tries++) {
+      let { url } = this;
       try {
         const connection = await this.#connect();
+        ({ url } = connection);
         const id = `r${this.#asked++}`;
         const place = after === undefined ? {} : { after };
         for await (const message of connection.request(
@@ -95,7 +83,7 @@ export class RouterSocket extends RouterHttp {
         const code = findEngineError(error)?.code;
         const isOfLine = code === 'ROUTER_UNREACHABLE' || code === 'ROUTER_DRAINING';
         if (!isOfLine || tries >= ATTEMPTS || this.#isClosed) throw error;
-        if (code === 'ROUTER_DRAINING') this.#leave();
+        if (code === 'ROUTER_DRAINING') this.leave(url);
         await pause(FIRST_WAIT_MS * 2 ** (tries - 1), signal);
       }
     }
@@ -123,32 +111,12 @@ export class RouterSocket extends RouterHttp {
   }
 
   async #connectionAfter(former: SocketConnection | null): Promise<SocketConnection> {
-    if (former?.isDraining === true) this.#leave();
-    const { url } = this.#here;
+    if (former?.isDraining === true) this.leave(former.url);
+    const { url } = this;
     try {
       return await SocketConnection.open(url, this.#apiKey, this.#create);
     } catch (error) {
-      this.#leave();
-      throw error;
-    }
-  }
-
-  get #here(): { readonly url: string; readonly http: RouterHttp } {
-    const router = this.#routers[this.#at];
-    if (router === undefined) throw new EngineError('USAGE', { expected: 'the URL of a router' });
-    return router;
-  }
-
-  /** The next router, where there is one. */
-  #leave(): void {
-    this.#at = (this.#at + 1) % this.#routers.length;
-  }
-
-  async #over<T>(call: (http: RouterHttp) => Promise<T>): Promise<T> {
-    try {
-      return await call(this.#here.http);
-    } catch (error) {
-      if (findEngineError(error)?.code === 'ROUTER_UNREACHABLE') this.#leave();
+      this.leave(url);
       throw error;
     }
   }

@@ -11,6 +11,7 @@ import { taskIdOf } from '../../adapters/seal/task-id.js';
 import type { SessionHandle } from '../../sdk/index.js';
 import { answerTo, TOKENS } from './streams/answer.js';
 import { startStreamNetwork, type StreamNetwork } from './streams/network.js';
+import { readWire } from './streams/wire.js';
 
 const KILLS = Number(process.env['CORTENSOR_KILLS'] ?? 20);
 const CLIENTS = 6;
@@ -171,43 +172,6 @@ test('of requests under way while two routers are restarted in turn, none fails'
   assert.deepEqual(load.failures, []);
 });
 
-/** Reads a stream of chat chunks as it is on the wire, until it ends, breaks, or is enough. */
-async function readWire(url: string, init: RequestInit, isEnough: (text: string) => boolean) {
-  const response = await fetch(url, {
-    ...init,
-    headers: {
-      authorization: `Bearer ${network.apiKey}`,
-      'content-type': 'application/json',
-      ...(init.headers as Record<string, string>),
-    },
-  });
-  assert.equal(response.status, 200, response.ok ? '' : await response.text());
-  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-  let wire = '';
-  let isDone = false;
-  const events = () => wire.split('\n\n').slice(0, -1);
-  const text = () =>
-    events()
-      .map((event) => /"delta":\{[^}]*"content":"([^"]*)"/.exec(event)?.[1] ?? '')
-      .join('');
-  try {
-    while (!isDone && !isEnough(text())) {
-      const { done, value = '' } = (await reader?.read()) ?? { done: true };
-      isDone = done;
-      wire += value;
-    }
-  } catch {
-    // The router has died: what was whole until then counts.
-  }
-  const lastEventId = events().map((event) => /^id: (\d+)$/m.exec(event)?.[1]);
-  return {
-    text: text(),
-    isWhole: wire.endsWith('data: [DONE]\n\n'),
-    lastEventId: lastEventId.findLast((id) => id !== undefined) ?? '',
-    taskId: response.headers.get('x-cortensor-task') ?? '',
-  };
-}
-
 test('a stream whose router was killed goes on at another router where it stopped', async () => {
   const session = await network.openSession({ level: 'link', redundancy: 1 });
   const body = JSON.stringify({
@@ -220,20 +184,19 @@ test('a stream whose router was killed goes on at another router where it stoppe
   const path = '/v1/chat/completions';
   const ask = { method: 'POST', body, headers };
   const half = (text: string) => text.split(' ').length > TOKENS / 2;
-  const first = await readWire(network.url(0) + path, ask, half);
+  const first = await readWire(network.url(0) + path, network.apiKey, ask, half);
   assert.ok(!first.isWhole && first.text !== '');
   // Another reader comes to the router that does not hold the session, and is let through.
   const through = readWire(
     `${network.url(1)}/api/v1/sessions/${session.id}/tasks/${first.taskId}/answer`,
+    network.apiKey,
     {},
-    () => false,
   );
   await network.stopRouter(0, 'SIGKILL');
-  const rest = await readWire(
-    network.url(1) + path,
-    { ...ask, headers: { ...headers, 'last-event-id': first.lastEventId } },
-    () => false,
-  );
+  const rest = await readWire(network.url(1) + path, network.apiKey, {
+    ...ask,
+    headers: { ...headers, 'last-event-id': first.lastEventId },
+  });
   assert.equal(first.text + rest.text, answerTo('on another router'));
   assert.ok(rest.isWhole);
   const relayed = await through;
@@ -248,8 +211,8 @@ test('a stream whose router was killed goes on at another router where it stoppe
   await network.untilMinersAreBack();
   const again = await readWire(
     `${network.url(0)}/api/v1/sessions/${session.id}/tasks/${first.taskId}/answer`,
+    network.apiKey,
     { headers: { 'last-event-id': first.lastEventId } },
-    () => false,
   );
   assert.equal(first.text + again.text, answerTo('on another router'), 'also long after its end');
 });
