@@ -1,7 +1,7 @@
 /** The answer to a request, as it comes: deltas to iterate over, and the checked whole at the end. */
 import type { Cid, TaskId } from '../domain/ids.js';
 import type { Citation } from '../domain/source.js';
-import type { CalledTool, TaskOutcome, TokenUsage, ToolCall } from '../domain/task.js';
+import type { CalledTool, ChatResult, TaskOutcome, TokenUsage, ToolCall } from '../domain/task.js';
 import { toolCallId } from '../domain/tools.js';
 
 /** What a task came to. */
@@ -12,6 +12,8 @@ export interface Answer {
    * they are, and their ids into the messages of the tools. What is called, and with what, may be
    * anything. */
   readonly toolCalls: readonly ToolCall[];
+  /** Why it ended: by `length` it was cut short, and a form is none then. `null` without agreement. */
+  readonly finishReason: ChatResult['finishReason'] | null;
   readonly taskId: TaskId;
   /** `completed` or `no-quorum`: any other end is thrown. */
   readonly outcome: TaskOutcome;

@@ -38,6 +38,7 @@ interface Chunk extends Cited {
         readonly function: { readonly name?: string; readonly arguments: string };
       }[];
     };
+    readonly finish_reason?: string | null;
   }[];
 }
 interface Completion extends Cited {
@@ -46,15 +47,18 @@ interface Completion extends Cited {
       readonly content: string | null;
       readonly tool_calls?: readonly { readonly function: CalledTool }[];
     };
+    readonly finish_reason: string;
   }[];
 }
 
 /** What was answered, and from which passages. */
 interface Said extends Pick<AnswerParts, 'text' | 'calls'> {
+  readonly finishReason?: Answer['finishReason'];
   readonly citations?: readonly Citation[] | undefined;
 }
 
 class CitedParts extends AnswerParts {
+  finishReason: Answer['finishReason'] = null;
   citations: readonly Citation[] | undefined;
 }
 
@@ -89,6 +93,7 @@ export async function askPlain(ask: PlainAsk, emit: (delta: string) => void): Pr
   return {
     text: said.text,
     toolCalls: identified(taskId, said.calls),
+    finishReason: said.finishReason ?? null,
     taskId,
     outcome: outcome ?? 'failed',
     verdictAgreed: outcome === 'completed',
@@ -111,7 +116,9 @@ async function readStream(ask: PlainAsk, given: GivenText, said: CitedParts): Pr
     }
     const chunk = JSON.parse(data) as Chunk;
     if ('error' in chunk) throw errorOf(chunk, 200);
-    const { content, tool_calls: calls = [] } = chunk.choices?.[0]?.delta ?? {};
+    const { delta, finish_reason: reason } = chunk.choices?.[0] ?? {};
+    const { content, tool_calls: calls = [] } = delta ?? {};
+    said.finishReason = finishOf(reason) ?? said.finishReason;
     said.citations = chunk.cortensor?.citations ?? said.citations;
     said.take({ type: 'delta', text: content ?? '' });
     for (const { index, function: piece } of calls) {
@@ -131,7 +138,12 @@ async function readWhole(ask: PlainAsk): Promise<Said> {
   if (choice === undefined) throw new EngineError('ROUTER_UNREACHABLE', { reason: 'no choice' });
   const { content, tool_calls: calls = [] } = choice.message;
   const citations = completion.cortensor?.citations;
-  return { text: content ?? '', calls: calls.map((call) => call.function), citations };
+  return {
+    text: content ?? '',
+    calls: calls.map((call) => call.function),
+    finishReason: finishOf(choice.finish_reason),
+    citations,
+  };
 }
 
 /** CIDs of what every miner committed to, by the task's evidence. */
@@ -141,6 +153,12 @@ export async function readResultCids(
 ): Promise<string[]> {
   const evidence = readJson(await readPayload(http, evidenceCid, signal)) as TaskEvidence;
   return evidence.commitments.map(({ resultCid }) => resultCid);
+}
+
+/** Why an answer ended, out of OpenAI's words; `null` where it has not. */
+function finishOf(reason: string | null | undefined): Answer['finishReason'] {
+  if (reason === 'stop' || reason === 'length') return reason;
+  return reason === 'tool_calls' ? 'tool-calls' : null;
 }
 
 function optionsOf(ask: PlainAsk, stream: boolean) {

@@ -121,7 +121,8 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
     if (outcome !== 'completed' || agreed === null) {
       const { text, calls } = reader.said;
       const toolCalls = identified(taskId, calls);
-      return { ...facts, text, toolCalls, verdictAgreed: false, usage: NO_USAGE };
+      const nothing = { finishReason: null, verdictAgreed: false, usage: NO_USAGE };
+      return { ...facts, text, toolCalls, ...nothing };
     }
     const result = await (end.resultCid !== null
       ? fetchResult(end.resultCid)
@@ -132,9 +133,9 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
       throw new EngineError('SEAL_BROKEN', { reason: 'not the agreed result', taskId });
     }
     given.extend(result.text);
-    const { text, usage } = result;
+    const { text, finishReason, usage } = result;
     const toolCalls = identified(taskId, result.toolCalls);
-    return { ...facts, text, toolCalls, verdictAgreed: true, usage };
+    return { ...facts, text, toolCalls, finishReason, verdictAgreed: true, usage };
   }
 
   /** Vectors are not streamed: those that were agreed on are among the results at rest. */

@@ -82,7 +82,7 @@ async function embedPlain(ask: {
   readonly request: EmbeddingRequest;
   readonly idempotencyKey: string;
   readonly signal: AbortSignal | undefined;
-}): Promise<Omit<Answer, 'outcome' | 'toolCalls'>> {
+}): Promise<Omit<Answer, 'outcome' | 'toolCalls' | 'finishReason'>> {
   const { http, sessionId, idempotencyKey, signal } = ask;
   const { model, input, dimensions } = ask.request;
   const call = {

@@ -13,7 +13,7 @@ import type { RouterHttp } from './http.js';
 import { readJson, readPayload } from './payloads.js';
 
 /** Of a task that came to no agreement. */
-const NOTHING = { text: '', toolCalls: [], verdictAgreed: false } as const;
+const NOTHING = { text: '', toolCalls: [], finishReason: null, verdictAgreed: false } as const;
 
 /** Reads the agreed answer of an ended task.
  * @param reader - what opens the session's results.
@@ -43,5 +43,6 @@ export async function readRecorded(
     throw new EngineError('SEAL_BROKEN', { reason: 'not the agreed result', taskId });
   }
   const toolCalls = identified(taskId, result.toolCalls);
-  return { ...facts, text: result.text, toolCalls, verdictAgreed: true, resultCids };
+  const { text, finishReason } = result;
+  return { ...facts, text, toolCalls, finishReason, verdictAgreed: true, resultCids };
 }

@@ -86,6 +86,7 @@ for (const level of ['open', 'link', 'sealed', 'sealed-pq'] as const) {
         first.toolCalls.map(({ name, arguments: written }) => ({ name, arguments: written })),
         calls,
       );
+      assert.equal(first.finishReason, 'tool-calls');
       assert.equal(new Set(first.toolCalls.map(({ id }) => id)).size, 2);
       const record = world.gateway.records.get(first.taskId);
       assert.equal(record?.outcome, 'completed');
@@ -96,7 +97,7 @@ for (const level of ['open', 'link', 'sealed', 'sealed-pq'] as const) {
       const messages = [question, ...turnOf(first)];
       const second = await session.ask({ messages, responseFormat: format }, over).done;
       assert.deepEqual(JSON.parse(second.text), { why: 'rain', degrees: 3 });
-      assert.deepEqual(second.toolCalls, []);
+      assert.deepEqual([second.toolCalls, second.finishReason], [[], 'stop']);
       const third = await session.ask({ messages: [...messages, ...turnOf(second)] }, over).done;
       assert.equal(third.verdictAgreed, true);
 
