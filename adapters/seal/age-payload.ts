@@ -1,69 +1,93 @@
 /**
  * What follows the header of an age file, by Node's own cryptography: chunks of 64 KiB under
  * ChaCha20-Poly1305, each with its number and a mark on the last. The age library's own cipher is
- * written in JavaScript, and takes six times as long.
+ * written in JavaScript, and takes many times as long.
  * @see https://c2sp.org/age#payload
  */
+import type { FileHead } from './age-header.js';
 import { toUtf8, type Bytes } from './bytes.js';
 import type { NodeCrypto } from './native.js';
 
-const CHUNK_BYTES = 64 * 1024;
-const TAG_BYTES = 16;
-const SALT_BYTES = 16;
+/** Bytes of each chunk but the last. */
+export const CHUNK_BYTES = 64 * 1024;
+/** Bytes by which a sealed chunk is longer. */
+export const TAG_BYTES = 16;
+/** Bytes in front of the first chunk. */
+export const SALT_BYTES = 16;
 const NONCE_BYTES = 12;
-const CIPHER = 'chacha20-poly1305';
 
-/** Seals the payload of a file.
- * @param fileKey - 16 bytes that the header has wrapped; of this file alone.
- * @param head - the header.
- * @returns the file. */
-export function sealPayload(
-  plain: Uint8Array,
-  { fileKey, head }: { readonly fileKey: Uint8Array; readonly head: Uint8Array },
-  node: NodeCrypto,
-): Bytes {
-  // An empty file has one chunk, and no other has an empty one.
-  const chunks = Math.max(1, Math.ceil(plain.length / CHUNK_BYTES));
-  const start = head.length + SALT_BYTES;
-  const file = new Uint8Array(start + plain.length + chunks * TAG_BYTES);
-  const salt = node.randomBytes(SALT_BYTES);
-  file.set(head);
-  file.set(salt, head.length);
+/** Seals or opens the chunks of one payload, in their order.
+ * @param isLast - nothing follows; an empty payload has one chunk, and no other has an empty one. */
+export type ChunkCipher = (chunk: Uint8Array, isLast: boolean) => Uint8Array;
+
+/** Begins to seal a payload.
+ * @param salt - 16 random bytes, which go in front of the chunks.
+ * @returns what seals a chunk, its tag behind it. */
+export function chunkSealer(fileKey: Uint8Array, salt: Uint8Array, node: NodeCrypto): ChunkCipher {
   const key = keyOf(fileKey, salt, node);
-  for (let i = 0; i < chunks; i++) {
+  let index = 0;
+  return (chunk, isLast) => {
     const options = { authTagLength: TAG_BYTES } as const;
-    const cipher = node.createCipheriv(CIPHER, key, nonceOf(i, i === chunks - 1), options);
-    const chunk = plain.subarray(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES);
-    const at = start + i * (CHUNK_BYTES + TAG_BYTES);
-    file.set(cipher.update(chunk), at);
+    const nonce = nonceOf(index++, isLast);
+    const cipher = node.createCipheriv('chacha20-poly1305', key, nonce, options);
+    const sealed = new Uint8Array(chunk.length + TAG_BYTES);
+    sealed.set(cipher.update(chunk));
     cipher.final();
-    file.set(cipher.getAuthTag(), at + chunk.length);
-  }
-  return file;
+    sealed.set(cipher.getAuthTag(), chunk.length);
+    return sealed;
+  };
 }
 
-/** Opens the payload of a file.
+/** Begins to open a payload.
+ * @param salt - the 16 bytes in front of its chunks.
+ * @returns what opens a chunk, and throws where it is not authentic. */
+export function chunkOpener(fileKey: Uint8Array, salt: Uint8Array, node: NodeCrypto): ChunkCipher {
+  const key = keyOf(fileKey, salt, node);
+  let index = 0;
+  return (chunk, isLast) => {
+    if (chunk.length < TAG_BYTES) throw new TypeError('cut short');
+    // One that holds nothing is only ever the first.
+    if (chunk.length === TAG_BYTES && index > 0) throw new TypeError('an empty chunk');
+    const options = { authTagLength: TAG_BYTES } as const;
+    const nonce = nonceOf(index++, isLast);
+    const decipher = node.createDecipheriv('chacha20-poly1305', key, nonce, options);
+    decipher.setAuthTag(chunk.subarray(-TAG_BYTES));
+    const plain = decipher.update(chunk.subarray(0, -TAG_BYTES));
+    decipher.final();
+    return plain;
+  };
+}
+
+/** Seals a payload behind its header.
+ * @returns the file. */
+export function sealPayload(plain: Uint8Array, file: FileHead, node: NodeCrypto): Bytes {
+  const { head, fileKey } = file;
+  const chunks = Math.max(1, Math.ceil(plain.length / CHUNK_BYTES));
+  const start = head.length + SALT_BYTES;
+  const bytes = new Uint8Array(start + plain.length + chunks * TAG_BYTES);
+  const salt = node.randomBytes(SALT_BYTES);
+  bytes.set(head);
+  bytes.set(salt, head.length);
+  const seal = chunkSealer(fileKey, salt, node);
+  for (let i = 0; i < chunks; i++) {
+    const chunk = plain.subarray(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES);
+    bytes.set(seal(chunk, i === chunks - 1), start + i * (CHUNK_BYTES + TAG_BYTES));
+  }
+  return bytes;
+}
+
+/** Opens a payload.
  * @param payload - all that follows the header.
  * @throws Error — altered, or cut short. */
 export function openPayload(payload: Uint8Array, fileKey: Uint8Array, node: NodeCrypto): Bytes {
   const sealed = payload.subarray(SALT_BYTES);
   const chunks = Math.max(1, Math.ceil(sealed.length / (CHUNK_BYTES + TAG_BYTES)));
-  const length = sealed.length - chunks * TAG_BYTES;
-  // One that holds nothing is only ever the first.
-  if (length < 0 || (chunks > 1 && length <= (chunks - 1) * CHUNK_BYTES)) {
-    throw new TypeError('cut short');
-  }
-  const plain = new Uint8Array(length);
-  const key = keyOf(fileKey, payload.subarray(0, SALT_BYTES), node);
+  const plain = new Uint8Array(Math.max(0, sealed.length - chunks * TAG_BYTES));
+  const open = chunkOpener(fileKey, payload.subarray(0, SALT_BYTES), node);
   for (let i = 0; i < chunks; i++) {
     const at = i * (CHUNK_BYTES + TAG_BYTES);
     const chunk = sealed.subarray(at, at + CHUNK_BYTES + TAG_BYTES);
-    const options = { authTagLength: TAG_BYTES } as const;
-    const decipher = node.createDecipheriv(CIPHER, key, nonceOf(i, i === chunks - 1), options);
-    decipher.setAuthTag(chunk.subarray(-TAG_BYTES));
-    plain.set(decipher.update(chunk.subarray(0, -TAG_BYTES)), i * CHUNK_BYTES);
-    // Throws unless the chunk is authentic.
-    decipher.final();
+    plain.set(open(chunk, i === chunks - 1), i * CHUNK_BYTES);
   }
   return plain;
 }

@@ -6,15 +6,10 @@
 import { Decrypter, Encrypter } from 'age-encryption';
 import { EngineError } from '../../domain/errors.js';
 import { ageWriter } from './age-file.js';
+import { headerEnd, writeHeader } from './age-header.js';
 import { openPayload, sealPayload } from './age-payload.js';
-import { toUtf8 } from './bytes.js';
 import { identitiesOf } from './identity.js';
-import { nodeCrypto, type NodeCrypto } from './native.js';
-
-/** Bytes of the payload of an empty file: its salt, and the tag of its one chunk. */
-const EMPTY_PAYLOAD_BYTES = 32;
-/** The last line of a header begins so, and none before it: base64 has no hyphens. */
-const LAST_LINE = toUtf8('\n---');
+import { nodeCrypto } from './native.js';
 
 /** Seals bytes as an age file that each of the recipients opens alone.
  * @param recipients - `age1…` or `age1pq1…`, at least one.
@@ -27,26 +22,9 @@ export async function sealAtRest(
   // The library has read every text, and so refused what is none.
   if (nodeCrypto === undefined) return await encrypter.encrypt(bytes);
   const write = ageWriter(recipients, nodeCrypto);
-  return write === null ? await sealBehind(encrypter, bytes, nodeCrypto) : write(bytes);
-}
-
-/** Has the library write the header alone, and seals what follows it natively. */
-async function sealBehind(
-  encrypter: Encrypter,
-  bytes: Uint8Array,
-  node: NodeCrypto,
-): Promise<Uint8Array> {
-  let fileKey = new Uint8Array();
-  // A reader that takes the key and leaves nothing in the file.
-  encrypter.addRecipient({
-    wrapFileKey(key) {
-      fileKey = Uint8Array.from(key);
-      return [];
-    },
-  });
-  const empty = await encrypter.encrypt(new Uint8Array());
-  // The key seals a payload again: under a salt of its own, and so another key.
-  return sealPayload(bytes, { fileKey, head: empty.subarray(0, -EMPTY_PAYLOAD_BYTES) }, node);
+  return write === null
+    ? sealPayload(bytes, await writeHeader(encrypter), nodeCrypto)
+    : write(bytes);
 }
 
 /** The library's own, for these readers. @throws REQUEST_INVALID — as `sealAtRest` */
@@ -86,17 +64,6 @@ export async function openAtRest(bytes: Uint8Array, identity: string): Promise<U
   } catch (cause) {
     throw openFailure(cause);
   }
-}
-
-/** @returns the place of the first byte behind the header; `null` where there is no end of one. */
-function headerEnd(bytes: Uint8Array): number | null {
-  const isLastLine = (at: number) => LAST_LINE.every((byte, i) => bytes[at + i] === byte);
-  for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) {
-    if (!isLastLine(at)) continue;
-    const end = bytes.indexOf(10, at + 1);
-    return end < 0 ? null : end + 1;
-  }
-  return null;
 }
 
 /** The library's own, with all identities of a text. @throws REQUEST_INVALID — as `openAtRest` */
