@@ -141,27 +141,11 @@ export function openPinLedger(pool: pg.Pool) {
 /** @returns names of those that are noted: all but bytes that are another holder's keys. */
 async function noteAll(pool: pg.Pool, batch: readonly Hold[]): Promise<ReadonlySet<string>> {
   const wanted = [...new Map(batch.map((one) => [nameOf(one), one])).values()];
-  const cids = wanted.map(({ cid }) => cid);
-  const holders = wanted.map(({ holder }) => holder);
-  const rows = await inTransaction(pool, async (client) => {
-    // In one order, so that two batches do not wait for each other.
-    await query(
-      client,
-      `select pg_advisory_xact_lock_shared(hashtextextended(cid, 0))
-       from (select distinct cid from unnest($1::text[]) as t (cid) order by 1) as wanted`,
-      [cids],
-    );
-    return await query<{ cid: Cid; holder: string }>(
-      client,
-      `insert into engine.pin (cid, holder, is_key)
-       select cid, holder, false from unnest($1::text[], $2::text[]) as t (cid, holder)
-       where not exists (
-         select from engine.pin where pin.cid = t.cid and pin.holder <> t.holder and is_key)
-       on conflict (cid, holder) do update set host = null
-       returning cid, holder`,
-      [cids, holders],
-    );
-  });
+  const rows = await query<{ cid: Cid; holder: string }>(
+    pool,
+    `select cid, holder from engine.hold_pins($1, $2)`,
+    [wanted.map(({ cid }) => cid), wanted.map(({ holder }) => holder)],
+  );
   return new Set(rows.map(nameOf));
 }
 

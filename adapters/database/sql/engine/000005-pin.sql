@@ -10,3 +10,22 @@ create table engine.pin (
   host text,
   primary key (cid, holder)
 );
+
+-- Notes needs, all in one round trip: who pins waits for it. The locks are taken in one order, so that
+-- two calls do not wait for each other, and before the insert looks, which sees what was committed by then.
+-- Answers with what is noted: all but bytes that are another holder's keys.
+create function engine.hold_pins(cids text[], holders text[])
+returns table (cid text, holder text) language plpgsql as $$
+#variable_conflict use_column
+begin
+  perform pg_advisory_xact_lock_shared(hashtextextended(cid, 0))
+  from (select distinct cid from unnest(cids) as t (cid) order by 1) as wanted;
+  return query
+    insert into engine.pin (cid, holder, is_key)
+    select t.cid, t.holder, false from unnest(cids, holders) as t (cid, holder)
+    where not exists (
+      select from engine.pin
+      where pin.cid = t.cid and pin.holder <> t.holder and pin.is_key)
+    on conflict (cid, holder) do update set host = null
+    returning pin.cid, pin.holder;
+end $$;
