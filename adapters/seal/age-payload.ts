@@ -17,8 +17,9 @@ export const SALT_BYTES = 16;
 const NONCE_BYTES = 12;
 
 /** Seals or opens the chunks of one payload, in their order.
- * @param isLast - nothing follows; an empty payload has one chunk, and no other has an empty one. */
-export type ChunkCipher = (chunk: Uint8Array, isLast: boolean) => Uint8Array;
+ * @param isLast - nothing follows; an empty payload has one chunk, and no other has an empty one.
+ * @param into - is written from its start, and has room for what comes out. */
+export type ChunkCipher = (chunk: Uint8Array, isLast: boolean, into: Uint8Array) => void;
 
 /** Begins to seal a payload.
  * @param salt - 16 random bytes, which go in front of the chunks.
@@ -26,25 +27,23 @@ export type ChunkCipher = (chunk: Uint8Array, isLast: boolean) => Uint8Array;
 export function chunkSealer(fileKey: Uint8Array, salt: Uint8Array, node: NodeCrypto): ChunkCipher {
   const key = keyOf(fileKey, salt, node);
   let index = 0;
-  return (chunk, isLast) => {
+  return (chunk, isLast, into) => {
     const options = { authTagLength: TAG_BYTES } as const;
     const nonce = nonceOf(index++, isLast);
     const cipher = node.createCipheriv('chacha20-poly1305', key, nonce, options);
-    const sealed = new Uint8Array(chunk.length + TAG_BYTES);
-    sealed.set(cipher.update(chunk));
+    into.set(cipher.update(chunk));
     cipher.final();
-    sealed.set(cipher.getAuthTag(), chunk.length);
-    return sealed;
+    into.set(cipher.getAuthTag(), chunk.length);
   };
 }
 
 /** Begins to open a payload.
  * @param salt - the 16 bytes in front of its chunks.
- * @returns what opens a chunk, and throws where it is not authentic. */
+ * @returns what opens a chunk, and throws where it is not authentic: nothing is to be read then. */
 export function chunkOpener(fileKey: Uint8Array, salt: Uint8Array, node: NodeCrypto): ChunkCipher {
   const key = keyOf(fileKey, salt, node);
   let index = 0;
-  return (chunk, isLast) => {
+  return (chunk, isLast, into) => {
     if (chunk.length < TAG_BYTES) throw new TypeError('cut short');
     // One that holds nothing is only ever the first.
     if (chunk.length === TAG_BYTES && index > 0) throw new TypeError('an empty chunk');
@@ -52,9 +51,8 @@ export function chunkOpener(fileKey: Uint8Array, salt: Uint8Array, node: NodeCry
     const nonce = nonceOf(index++, isLast);
     const decipher = node.createDecipheriv('chacha20-poly1305', key, nonce, options);
     decipher.setAuthTag(chunk.subarray(-TAG_BYTES));
-    const plain = decipher.update(chunk.subarray(0, -TAG_BYTES));
+    into.set(decipher.update(chunk.subarray(0, -TAG_BYTES)));
     decipher.final();
-    return plain;
   };
 }
 
@@ -71,7 +69,7 @@ export function sealPayload(plain: Uint8Array, file: FileHead, node: NodeCrypto)
   const seal = chunkSealer(fileKey, salt, node);
   for (let i = 0; i < chunks; i++) {
     const chunk = plain.subarray(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES);
-    bytes.set(seal(chunk, i === chunks - 1), start + i * (CHUNK_BYTES + TAG_BYTES));
+    seal(chunk, i === chunks - 1, bytes.subarray(start + i * (CHUNK_BYTES + TAG_BYTES)));
   }
   return bytes;
 }
@@ -87,7 +85,7 @@ export function openPayload(payload: Uint8Array, fileKey: Uint8Array, node: Node
   for (let i = 0; i < chunks; i++) {
     const at = i * (CHUNK_BYTES + TAG_BYTES);
     const chunk = sealed.subarray(at, at + CHUNK_BYTES + TAG_BYTES);
-    plain.set(open(chunk, i === chunks - 1), i * CHUNK_BYTES);
+    open(chunk, i === chunks - 1, plain.subarray(i * CHUNK_BYTES));
   }
   return plain;
 }

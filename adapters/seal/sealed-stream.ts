@@ -28,9 +28,11 @@ export async function* sealStream(
     for (let isLast = false; !isLast;) {
       const chunk = await input.take(CHUNK_BYTES);
       isLast = await input.isEnded();
-      const sealed = seal(chunk, isLast);
-      yield start.length === 0 ? sealed : Buffer.concat([start, sealed]);
+      const sealed = Buffer.allocUnsafe(start.length + chunk.length + TAG_BYTES);
+      sealed.set(start);
+      seal(chunk, isLast, sealed.subarray(start.length));
       start = new Uint8Array();
+      yield sealed;
     }
   } finally {
     await input.close();
@@ -56,7 +58,9 @@ export async function* openStream(
     for (let isLast = false; !isLast;) {
       const chunk = await input.take(CHUNK_BYTES + TAG_BYTES);
       isLast = await input.isEnded();
-      yield await opened(() => open(chunk, isLast));
+      const plain = Buffer.allocUnsafe(Math.max(0, chunk.length - TAG_BYTES));
+      await opened(() => open(chunk, isLast, plain));
+      yield plain;
     }
   } finally {
     await input.close();

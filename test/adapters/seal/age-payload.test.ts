@@ -5,7 +5,12 @@ import test from 'node:test';
 import { Decrypter, Encrypter } from 'age-encryption';
 import fc from 'fast-check';
 import { writeHeader } from '../../../adapters/seal/age-header.js';
-import { CHUNK_BYTES, chunkSealer, SALT_BYTES } from '../../../adapters/seal/age-payload.js';
+import {
+  CHUNK_BYTES,
+  chunkSealer,
+  SALT_BYTES,
+  TAG_BYTES,
+} from '../../../adapters/seal/age-payload.js';
 import { encrypterFor, openAtRest, sealAtRest } from '../../../adapters/seal/at-rest.js';
 import { createIdentity } from '../../../adapters/seal/identity.js';
 import { openStream, sealStream } from '../../../adapters/seal/sealed-stream.js';
@@ -67,7 +72,9 @@ test('a last chunk that is empty, though others came before it, is an error', as
   const { head, fileKey } = await writeHeader(encrypterFor([reader.recipient]));
   const salt = nodeCrypto.randomBytes(SALT_BYTES);
   const seal = chunkSealer(fileKey, salt, nodeCrypto);
-  const chunks = [seal(bytesOf(CHUNK_BYTES), false), seal(new Uint8Array(), true)];
+  const chunks = [Buffer.alloc(CHUNK_BYTES + TAG_BYTES), Buffer.alloc(TAG_BYTES)] as const;
+  seal(bytesOf(CHUNK_BYTES), false, chunks[0]);
+  seal(new Uint8Array(), true, chunks[1]);
   const file = Buffer.concat([head, salt, ...chunks]);
   await assert.rejects(openAtRest(file, reader.identity), { code: 'SEAL_BROKEN' });
   const stream = whole(openStream(parts(file, 9_000), reader.identity));
@@ -76,7 +83,7 @@ test('a last chunk that is empty, though others came before it, is an error', as
 
 test('chunks of a file at rest that are altered, left out, swapped or cut short are an error', async () => {
   const file = await sealAtRest(bytesOf(3 * CHUNK_BYTES), [reader.recipient]);
-  const sealed = CHUNK_BYTES + 16;
+  const sealed = CHUNK_BYTES + TAG_BYTES;
   const start = file.length - 3 * sealed;
   const [a, b, c] = [0, 1, 2].map((i) =>
     file.subarray(start + i * sealed, start + (i + 1) * sealed),
