@@ -4,6 +4,7 @@
  * transaction that is read-only, where a function that writes fails too.
  * @see https://mariadb.com/kb/en/start-transaction/, https://dev.mysql.com/doc/refman/8.4/en/commit.html
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Connection } from 'mysql2';
 import type mysql from 'mysql2/promise';
 import { EngineError } from '../../../domain/errors.js';
@@ -23,22 +24,39 @@ export async function readMysqlRows(
 ): Promise<readonly Row[]> {
   try {
     const client = await pool.getConnection();
-    // Whatever the query has set, locked or left running ends with its connection.
-    const end = () => client.destroy();
-    const timer = setTimeout(end, limits.statementMs + SILENCE_MARGIN_MS);
+    const deadline = new AbortController();
     try {
-      await limitTime(client, limits.statementMs);
-      await requireHarmlessAccount(client);
-      await client.query('start transaction with consistent snapshot, read only');
-      await requireSelect(client, text);
-      return await readAll(client, text, limits);
+      return await Promise.race([
+        read(client, text, limits),
+        // A connection that is cut says nothing to whoever reads from it.
+        silence(limits.statementMs + SILENCE_MARGIN_MS, deadline.signal),
+      ]);
     } finally {
-      clearTimeout(timer);
-      end();
+      deadline.abort();
+      // Whatever the query has set, locked or left running ends with its connection.
+      client.destroy();
     }
   } catch (error) {
     throw failureOf(error, limits);
   }
+}
+
+/** @throws DATABASE_UNREACHABLE — after so many milliseconds, unless the signal has aborted by then. */
+async function silence(ms: number, signal: AbortSignal): Promise<never> {
+  await delay(ms, undefined, { signal });
+  throw new EngineError('DATABASE_UNREACHABLE', { reason: 'no answer' });
+}
+
+async function read(
+  client: mysql.PoolConnection,
+  text: string,
+  limits: ReadLimits,
+): Promise<readonly Row[]> {
+  await limitTime(client, limits.statementMs);
+  await requireHarmlessAccount(client);
+  await client.query('start transaction with consistent snapshot, read only');
+  await requireSelect(client, text);
+  return await readAll(client, text, limits);
 }
 
 /** MariaDB counts seconds, and every statement; MySQL milliseconds, and those that read. */
@@ -83,10 +101,6 @@ function readAll(
     });
     stream.on('error', reject);
     stream.on('end', () => resolve(all.rows));
-    // A connection that is destroyed ends its streams without a word.
-    stream.on('close', () =>
-      reject(new EngineError('DATABASE_UNREACHABLE', { reason: 'cut short' })),
-    );
   });
 }
 

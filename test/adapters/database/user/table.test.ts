@@ -1,6 +1,7 @@
 /** What a source reads of every kind of database, on a real PostgreSQL and a real MariaDB. */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -177,6 +178,11 @@ for (const [i, kind] of kinds.entries()) {
       assert.deepEqual(await read('select * from product where 1 = 0'), []);
     });
 
+    test(`${kind.name}: more readers than connections wait for each other`, async () => {
+      const all = await Promise.all(Array.from({ length: 7 }, () => read('select 1 as a')));
+      assert.equal(all.flat().length, 7);
+    });
+
     test(`${kind.name}: nothing but one select that reads gets through, and nothing is changed by the rest`, async () => {
       for (const text of [
         'delete from product',
@@ -255,6 +261,38 @@ for (const [i, kind] of kinds.entries()) {
         } finally {
           await other.close();
         }
+      }
+    });
+
+    test(`${kind.name}: a server that falls silent in the middle is away`, async () => {
+      const target = new URL(server.url);
+      const sockets: Socket[] = [];
+      let isSilent = false;
+      const proxy = createServer((socket) => {
+        const upstream = connect(Number(target.port), target.hostname);
+        sockets.push(socket, upstream);
+        socket.on('data', (data) => {
+          isSilent ||= data.includes('fall silent');
+          if (!isSilent) upstream.write(data);
+        });
+        upstream.on('data', (data) => void socket.write(data));
+        for (const end of [socket, upstream]) end.on('error', () => undefined);
+      });
+      await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+      const { port } = proxy.address() as AddressInfo;
+      const url = Object.assign(new URL(server.url), { port: String(port) }).href;
+      const hung = openUserDatabase({ ...ACCESS, url }, { ...OPTIONS, statementTimeoutMs: 100 });
+      try {
+        const reading = readTable(hung, tableOf(`select 'fall silent' as a`), {
+          ...LIMITS,
+          statementMs: 100,
+        });
+        await assert.rejects(reading, { code: 'DATABASE_UNREACHABLE' });
+        assert.ok(isSilent);
+      } finally {
+        for (const socket of sockets) socket.destroy();
+        proxy.close();
+        await hung.close();
       }
     });
 
