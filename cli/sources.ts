@@ -64,7 +64,7 @@ export async function openSources(deps: {
   const embed = async (texts: readonly string[]) => (await embedder()).embed(texts);
   const countTokens = await openTokenCounter(config.embedding.folder);
 
-  const databases = new Map<string, Promise<UserDatabase>>();
+  const databases = new Map<string, UserDatabase>();
   const allowDatabase = (owner: string, name: string): UserDatabaseConfig => {
     const database = Object.hasOwn(config.databases, name) ? config.databases[name] : undefined;
     if (database?.owners.includes(owner) === true) return database;
@@ -73,23 +73,24 @@ export async function openSources(deps: {
       expected: 'a configured database of yours',
     });
   };
-  const openDatabase = (owner: string, name: string): Promise<UserDatabase> => {
+  /** Secrets are read at every use: one that was mended counts without a restart. What was opened with
+   * another keeps its users; its connections end when they are idle. */
+  const openDatabase = async (owner: string, name: string): Promise<UserDatabase> => {
     const { url, tls, ca, allowPrivate } = allowDatabase(owner, name);
-    const open = async () => {
-      const access = {
-        url: await readSecret(url),
-        tls,
-        ca: ca === null ? null : await readCertificates(ca, readSecret),
-        allowPrivate,
-      };
-      return openUserDatabase(access, {
+    const access = {
+      url: await readSecret(url),
+      tls,
+      ca: ca === null ? null : await readCertificates(ca, readSecret),
+      allowPrivate,
+    };
+    const mark = createHash('sha256').update(JSON.stringify(access)).digest('hex');
+    const opened =
+      databases.get(mark) ??
+      openUserDatabase(access, {
         maxConnections: USER_CONNECTIONS,
         statementTimeoutMs: STATEMENT_MS,
       });
-    };
-    const opened = databases.get(name) ?? open();
-    databases.set(name, opened);
-    opened.catch(() => databases.delete(name));
+    databases.set(mark, opened);
     return opened;
   };
   const openIndexPool = async (owner: string, name: string): Promise<pg.Pool> => {
@@ -98,18 +99,17 @@ export async function openSources(deps: {
     throw new EngineError('SOURCE_INVALID', { field: 'index', expected: 'a PostgreSQL' });
   };
 
-  const indexes = new Map<string, Promise<SourceIndex>>();
-  const openIndex = ({ owner, index: name }: Pick<SourceRecord, 'owner' | 'index'>) => {
-    if (name !== null) allowDatabase(owner, name);
+  const indexes = new Map<pg.Pool, Promise<SourceIndex>>();
+  const openIndex = async ({ owner, index: name }: Pick<SourceRecord, 'owner' | 'index'>) => {
+    const on = name === null ? pool : await openIndexPool(owner, name);
     const open = async () => {
-      const on = name === null ? pool : await openIndexPool(owner, name);
       const index = openSourceIndex(on, EMBEDDING_DIMENSIONS);
       await index.prepare();
       return index;
     };
-    const opened = indexes.get(name ?? '') ?? open();
-    indexes.set(name ?? '', opened);
-    opened.catch(() => indexes.delete(name ?? ''));
+    const opened = indexes.get(on) ?? open();
+    indexes.set(on, opened);
+    opened.catch(() => indexes.delete(on));
     return opened;
   };
 
@@ -165,8 +165,7 @@ export async function openSources(deps: {
       unpin: (cid) => store.unpin(cid, { holder: SOURCES_HOLDER }),
     }),
     async close() {
-      const opened = await Promise.allSettled(databases.values());
-      for (const result of opened) if (result.status === 'fulfilled') await result.value.close();
+      for (const database of databases.values()) await database.close();
       if (embedder.isOpen()) await (await embedder()).close();
     },
   };

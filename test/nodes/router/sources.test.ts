@@ -93,6 +93,7 @@ before(async () => {
     databases: {
       mine: { url: 'env:CORTENSOR_TEST_DATABASE', ...LOCAL },
       shop: { url: 'env:CORTENSOR_TEST_MYSQL', ...LOCAL },
+      mended: { url: 'env:CORTENSOR_TEST_MENDED', ...LOCAL },
       closed: { url: 'env:CORTENSOR_TEST_MYSQL', ...LOCAL, allowPrivate: false },
     },
     ipfs,
@@ -417,6 +418,22 @@ test('rows of a table are found, by who may use its database', async () => {
     headers: { authorization: 'Bearer sk-other' },
   });
   assert.equal(await codeOf(stranger), 'SOURCE_INVALID');
+});
+
+test('credentials of a database that were mended count without a restart', async () => {
+  const spec = { kind: 'table', database: 'mended', query: 'select name from machine' };
+  const url = process.env['CORTENSOR_TEST_MYSQL'] ?? '';
+  process.env['CORTENSOR_TEST_MENDED'] = url.replace('secret', 'hunter2-canary');
+  await ask('PUT', '/api/v1/sources/mended', { spec });
+  const failed = await settled('mended');
+  assert.deepEqual([failed.state, failed.failure], ['failed', 'SOURCE_INVALID']);
+  assert.match(failed.failureText ?? '', /credentials/);
+  assert.doesNotMatch(failed.failureText ?? '', /hunter2|owner/);
+  process.env['CORTENSOR_TEST_MENDED'] = url;
+  await ask('PUT', '/api/v1/sources/mended', { spec });
+  assert.equal((await settled('mended')).state, 'ready');
+  await ask('DELETE', '/api/v1/sources/mended');
+  assert.equal((await settled('mended')).state, 'removed');
 });
 
 test('bad input gets one clear error, and leaves what was there', async () => {
