@@ -112,8 +112,13 @@ export async function askSealed(ask: SealedAsk, emit: (delta: string) => void): 
   ): Promise<Answer> {
     const outcome = TASK_OUTCOMES.find((known) => known === end.outcome) ?? 'failed';
     if (outcome !== 'completed' && outcome !== 'no-quorum') {
-      const code = errorOfOutcome(outcome, end.failure ?? null);
-      throw new EngineError(code, { taskId, outcome });
+      const { failure } = end;
+      const reason = failure === undefined ? {} : { reason: failure };
+      throw new EngineError(errorOfOutcome(outcome, failure ?? null), {
+        taskId,
+        outcome,
+        ...reason,
+      });
     }
     const { requestCid, resultCids, agreed, hostCode } = end;
     const hosting = hostCode === undefined ? {} : { hostCode };

@@ -247,7 +247,12 @@ describe('asking a sealed session', () => {
     fake.router.script = async function* (asked) {
       yield { ...ended(asked, { agreed: null }), outcome: 'refused', failure: 'RATE_LIMITED' };
     };
-    await rejects(handle.ask('why').done, 'MINER_FAILED');
+    await assert.rejects(handle.ask('why').done, (error) => {
+      assert.ok(error instanceof EngineError);
+      const { outcome, reason } = error.details;
+      assert.deepEqual([error.code, outcome, reason], ['MINER_FAILED', 'refused', 'RATE_LIMITED']);
+      return true;
+    });
   });
 
   test('throws the code of a refused task, to whoever iterates as well', async () => {
