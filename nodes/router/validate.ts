@@ -15,6 +15,7 @@ import { findEngineError } from '../../domain/errors.js';
 import {
   sameAddress,
   type Address,
+  type Cid,
   type Hex,
   type SessionId,
   type TaskId,
@@ -30,7 +31,7 @@ import {
   type Finding,
   type ValidationReceipt,
 } from '../../domain/validation.js';
-import type { MinerScore } from '../../domain/verdict.js';
+import type { MinerScore, Verdict } from '../../domain/verdict.js';
 import type { CryptoPool } from './crypto-pool.js';
 import type { Judge } from './judge.js';
 
@@ -47,6 +48,8 @@ export interface JudgedTask {
   readonly sessionId: SessionId;
   readonly record: TaskRecord;
   readonly evidence: TaskEvidence | null;
+  /** Its content may be at the owner's own store, where oracles cannot read it. */
+  readonly isHosted: boolean;
 }
 
 /** A claimed answer, and what it is compared and kept with. */
@@ -122,7 +125,7 @@ export function postpone(sessionId: SessionId, taskId: TaskId): Validation {
 }
 
 async function findTask(
-  { record, evidence }: JudgedTask,
+  { record, evidence, isHosted }: JudgedTask,
   deps: ValidateDeps,
   signal: AbortSignal,
 ): Promise<Finding> {
@@ -137,7 +140,7 @@ async function findTask(
   try {
     // Of how many they were the majority is not in the evidence: of at most so many, in any case.
     const asked = Math.min(answers.length, 2 * agreedCommitments(evidence).length - 1);
-    const judged = await deps.judge(judgeRequest(evidence, answers, asked), signal);
+    const judged = await askOracle(judgeRequest(evidence, answers, asked), isHosted, deps, signal);
     return findingOfTask(verdict, judged);
   } catch (error) {
     return unreachable(error);
@@ -145,7 +148,7 @@ async function findTask(
 }
 
 async function findClaim(
-  { record, evidence }: JudgedTask,
+  { record, evidence, isHosted }: JudgedTask,
   claim: Claim,
   deps: ValidateDeps,
   signal: AbortSignal,
@@ -170,7 +173,8 @@ async function findClaim(
     { miner: CLAIMANT, resultCid },
   ];
   try {
-    const { scores } = await deps.judge(judgeRequest(evidence, answers, answers.length), signal);
+    const request = judgeRequest(evidence, answers, answers.length);
+    const { scores } = await askOracle(request, isHosted, deps, signal);
     const score = scores.find(({ miner }) => sameAddress(miner, CLAIMANT));
     if (score === undefined) return finding('RETRY', 'judge-unreachable');
     return { ...findingOfClaim(score, about), score };
@@ -178,6 +182,30 @@ async function findClaim(
     return unreachable(error);
   } finally {
     await deps.blockStore.unpin(resultCid, { holder, signal }).catch(() => undefined);
+  }
+}
+
+/** Has an oracle judge answers. Oracles read our nodes alone: what lies at a session's host is lent to
+ * them meanwhile.
+ * @throws as `Judge`, and as `BlockStore.get` where the host does not give it. */
+async function askOracle(
+  request: JudgeRequest,
+  isHosted: boolean,
+  { judge, blockStore }: ValidateDeps,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  if (!isHosted) return await judge(request, signal);
+  const holder = `validation:${randomUUID()}`;
+  const lent: Cid[] = [];
+  try {
+    for (const { resultCid } of request.answers) {
+      const block = await blockStore.get(resultCid, { signal });
+      lent.push(resultCid);
+      await blockStore.put(block, { holder, signal });
+    }
+    return await judge(request, signal);
+  } finally {
+    for (const cid of lent) await blockStore.unpin(cid, { holder }).catch(() => undefined);
   }
 }
 

@@ -151,9 +151,10 @@ export function addJobRoutes(app: RouterApp, deps: AppDeps): void {
     const sessionId = chooseSession(c, body.sessionId);
     await deps.guard.allow(c, sessionId);
     const record = await records.find(sessionId, taskId, signal);
-    const task = { sessionId, record, evidence: await readEvidence(record, deps, signal) };
-    if (body.answer === undefined) return validateTask(task, deps, signal);
     const { policy, keyring } = await deps.gateway.view(sessionId);
+    const evidence = await readEvidence(record, deps, signal);
+    const task = { sessionId, record, evidence, isHosted: policy.host !== undefined };
+    if (body.answer === undefined) return validateTask(task, deps, signal);
     const content = await openContent(
       { sessionId, level: policy.level, keyringCid: keyring?.cid ?? null },
       deps,
@@ -193,6 +194,7 @@ export function addJobRoutes(app: RouterApp, deps: AppDeps): void {
       sessionId,
       record,
       evidence: await readEvidence(record, deps, signal),
+      isHosted: held.host.lease.policy.host !== undefined,
     };
     const { channel } = held;
     const claim: Claim = { text, request, channel, recipient: keyring?.recipient ?? null };

@@ -1,12 +1,14 @@
 /** What clients hear of a session's host, and what a miner can do to another session's keys. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EngineError } from '../../../domain/errors.js';
-import type { SessionId, TaskId } from '../../../domain/ids.js';
-import type { TaskCompletion } from '../../../domain/task.js';
-import type { PutOptions } from '../../../adapters/ipfs/block-store.js';
+import { getJson, type PutOptions } from '../../../adapters/ipfs/block-store.js';
+import type { Validation } from '../../../domain/api.js';
 import { sessionHolder } from '../../../domain/content.js';
-import { FakeGateway, MemoryBlocks, SESSION, startWorld } from './support.js';
+import { EngineError } from '../../../domain/errors.js';
+import type { Cid, SessionId, TaskId } from '../../../domain/ids.js';
+import type { TaskCompletion, TaskEvidence } from '../../../domain/task.js';
+import type { Judge } from '../../../nodes/router/judge.js';
+import { FakeGateway, MemoryBlocks, SESSION, startWorld, viewOf } from './support.js';
 
 /** A workflow whose session has a host that is away. */
 class AwayGateway extends FakeGateway {
@@ -68,6 +70,46 @@ test("a result that is another session's keys is not kept for this one, and ends
     assert.ok(blocks.refused > 0);
     const [, ...ofTask] = blocks.holders;
     assert.deepEqual([...new Set(ofTask)], [sessionHolder(SESSION)]);
+  } finally {
+    await world.close();
+  }
+});
+
+/** Our nodes, and the user's store that content has moved to; read through one, as the engine does. */
+class MovedBlocks extends MemoryBlocks {
+  readonly theirs = new Map<Cid, Uint8Array>();
+  override async get(cid: Cid): Promise<Uint8Array> {
+    return this.theirs.get(cid) ?? (await super.get(cid));
+  }
+}
+
+test('a task whose answers have moved to their host is judged, and nothing of it stays with us', async () => {
+  const blocks = new MovedBlocks();
+  const judge: Judge = async ({ answers }) => {
+    for (const { resultCid } of answers) {
+      if (!blocks.blocks.has(resultCid)) throw new EngineError('ORACLE_UNREACHABLE');
+    }
+    const scores = answers.map(({ miner }) => ({ miner, scoreBps: 10_000, isAgreed: true }));
+    const medoid = answers[0]?.miner ?? null;
+    return { status: 'agreed', method: 'embedding', medoid, scores };
+  };
+  const policy = { redundancy: 3, host: 'mine' };
+  const world = await startWorld([{}, {}, {}], { blocks, judge, policy });
+  try {
+    const { lease, gateway } = world;
+    gateway.views.set(SESSION, viewOf({ policy: lease.policy, keyring: lease.keyring }));
+    const taskId = (await world.chat('hello')).headers.get('x-cortensor-task') as TaskId;
+    const { evidenceCid } = gateway.records.get(taskId) ?? assert.fail();
+    const evidence = await getJson(blocks, evidenceCid ?? '', (value) => value as TaskEvidence);
+    const results = evidence.commitments.map(({ resultCid }) => resultCid);
+    for (const cid of results) {
+      blocks.theirs.set(cid, await blocks.get(cid));
+      blocks.blocks.delete(cid);
+    }
+    const body = JSON.stringify({ sessionId: SESSION, taskId });
+    const response = await world.ask('/api/v1/validate', { method: 'POST', body });
+    assert.equal(((await response.json()) as Validation).verdict, 'VALID');
+    for (const cid of results) assert.ok(!blocks.blocks.has(cid), 'lent, and let go again');
   } finally {
     await world.close();
   }
