@@ -4,7 +4,7 @@
  * request counts when its last event has come, which is when the task is recorded.
  *
  * The other side takes the same five steps as a DBOS Transact workflow: same adapters, same Kubo, same
- * kind of miners, one PostgreSQL with `fsync` on where the engine has Temporal's own database
+ * kind of miners, one PostgreSQL with `fsync` on where the engine has Temporal's own database and another
  * (`network/dbos-process.ts` says what it leaves out). Sides take turns, with three miners a task and
  * with one; all that runs shares the machine's cores, idle sides included.
  */

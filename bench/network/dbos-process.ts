@@ -8,7 +8,7 @@
  * What it does as DBOS recommends: small references as outputs, one pool for its system database, the
  * task's id as the workflow's, no tracing. What it leaves out, to its advantage: authentication,
  * limits, budgets, streaming (the answer comes in one piece), settlement, encryption of what the
- * workflow engine stores, and a second process that could take over.
+ * workflow engine stores, notes of who needs which block, and a second process that could take over.
  */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';

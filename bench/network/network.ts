@@ -1,9 +1,10 @@
 /**
- * The network that benchmarks send requests through: Temporal and Kubo as servers, workers, router
- * and scripted miners as processes of their own, clients in the process that measures. Chains are
+ * The network that benchmarks send requests through: Temporal, Kubo and PostgreSQL as servers, workers,
+ * router and scripted miners as processes of their own, clients in the process that measures. Chains are
  * left out; nothing on a request's way asks them.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { id, Wallet } from 'ethers';
@@ -17,7 +18,12 @@ import { UNRESTRICTED, type EngineConfig } from '../../domain/config.js';
 import type { Address, Hex, SessionId } from '../../domain/ids.js';
 import type { SealingLevel } from '../../domain/sealing.js';
 import type { SessionGateway } from '../../nodes/router/gateway.js';
-import { openSupervisor, startKubo, startTemporal } from '../../servers/start/index.js';
+import {
+  openSupervisor,
+  startKubo,
+  startPostgres,
+  startTemporal,
+} from '../../servers/start/index.js';
 import { buildWorkflowBundle } from '../../workers/bundle.js';
 import type { Starter } from '../../workers/starter.js';
 import type { BenchContext } from '../bench.js';
@@ -108,17 +114,20 @@ export async function startNetwork(context: BenchContext): Promise<BenchNetwork>
   };
 }
 
-/** Starts Temporal and Kubo; the context stops them. Chains and database are named and not there. */
+/** Starts Temporal, Kubo and PostgreSQL; the context stops them. Chains are named and not there. */
 export async function startServers(context: BenchContext, apiKey: string): Promise<EngineConfig> {
   const { data, defer } = context;
   const settings = loadSettings({ file: PROJECT_CONFIG, env: {} });
   const supervisor = await openSupervisor({ data });
   defer(() => supervisor.stop());
   const { dynamicConfig } = settings.servers.temporal;
-  const [temporal, ipfs] = await Promise.all([
+  const [temporal, ipfs, postgres] = await Promise.all([
     startTemporal({ data, supervisor, dynamicConfig }),
     startKubo({ data, supervisor }),
+    startPostgres({ data, supervisor }),
   ]);
+  const databaseFile = join(data, 'database.url');
+  await writeFile(databaseFile, postgres.engineUrl, { mode: 0o600 });
   const identityFile = join(data, 'engine.age');
   const { recipient } = await createIdentityFile(identityFile, { postQuantum: true });
   const identity = `file:${identityFile}` as const;
@@ -131,7 +140,7 @@ export async function startServers(context: BenchContext, apiKey: string): Promi
     temporal: { address: temporal.address, codec: { identity, keys: join(data, 'codec') } },
     layers: { onboarding: layer, health: layer, service: layer },
     ipfs: { apiUrl: ipfs.apiUrl, gatewayUrl: ipfs.gatewayUrl },
-    database: { url: identity },
+    database: { url: `file:${databaseFile}` },
     router: {
       port: 0,
       identity,

@@ -1,7 +1,12 @@
 /** What the networks of benchmarks and of stream tests have in common. */
 import { id, Wallet } from 'ethers';
+import { migrate } from '../../adapters/database/migrate.js';
+import { openPool } from '../../adapters/database/pool.js';
+import type { HeldStore } from '../../adapters/ipfs/held-store.js';
 import { createIdentity } from '../../adapters/seal/identity.js';
+import { readSecret } from '../../adapters/seal/secret.js';
 import { connectClient, type TemporalClient } from '../../adapters/temporal/connect.js';
+import { openEngineStore } from '../../cli/engine-store.js';
 import type { EngineConfig } from '../../domain/config.js';
 import type { Address, Hex } from '../../domain/ids.js';
 import type { Candidate } from '../../domain/node.js';
@@ -37,6 +42,15 @@ export async function drawMiners(
     return { key, identity, candidate };
   };
   return await Promise.all(Array.from({ length: count }, draw));
+}
+
+/** Opens the store that a deployment's routers and workers pin through. */
+export async function openStore(
+  config: Pick<EngineConfig, 'database' | 'hosts' | 'ipfs'>,
+): Promise<HeldStore> {
+  const pool = openPool(await readSecret(config.database.url));
+  await migrate(pool);
+  return openEngineStore(config, pool);
 }
 
 /** The engine as its commands reach it. */

@@ -1,5 +1,4 @@
 /** A real router: HTTP, miners' hub, crypto threads, leases. Only what it reads off chain is given. */
-import { openBlockStore } from '../../adapters/ipfs/block-store.js';
 import { readIdentity } from '../../adapters/seal/identity-file.js';
 import { connectClient } from '../../adapters/temporal/connect.js';
 import { signingDomain } from '../../domain/attestation.js';
@@ -12,6 +11,7 @@ import { startRouter } from '../../nodes/router/router.js';
 import { startRouterWorkers } from '../../workers/router.js';
 import { createStarter } from '../../workers/starter.js';
 import { runChild } from './child.js';
+import { openStore } from './parts.js';
 import { quietTemporal } from './quiet-temporal.js';
 
 export interface RouterInput {
@@ -52,7 +52,7 @@ runChild<RouterInput, RouterReady>(async ({ config, miners, routerId = ROUTER_ID
     },
     signingDomain: signingDomain(chainId, payment),
     identity,
-    blockStore: openBlockStore(config.ipfs),
+    blockStore: await openStore(config),
     registry: {
       readNode: async (address) => {
         const miner = miners.find((known) => sameAddress(known.address, address));
@@ -76,6 +76,7 @@ runChild<RouterInput, RouterReady>(async ({ config, miners, routerId = ROUTER_ID
       useNonce: async () => false,
     },
     accounts: { readAccount: async (address) => ({ address, balanceWei: '0', permitNonce: '0' }) },
+    isContractSignature: async () => false,
     // Nobody asks for these here.
     chainReader: { miners: away, epochs: away, epoch: away },
     readDependencies: away,

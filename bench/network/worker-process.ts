@@ -7,7 +7,7 @@ import type { ChainActivities } from '../../activities/chain.js';
 import { createIpfsActivities } from '../../activities/ipfs.js';
 import type { OracleActivities } from '../../activities/oracles.js';
 import { merkleRoot, taskLeaf } from '../../adapters/chain/merkle.js';
-import { getJson, openBlockStore } from '../../adapters/ipfs/block-store.js';
+import { getJson } from '../../adapters/ipfs/block-store.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { putDocument } from '../../adapters/ipfs/manifest.js';
 import { createKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
@@ -19,6 +19,7 @@ import type { Candidate } from '../../domain/node.js';
 import { WORKFLOW_BUNDLE } from '../../workers/bundle.js';
 import { runWorkers } from '../../workers/run.js';
 import { runChild } from './child.js';
+import { openStore } from './parts.js';
 import { quietTemporal } from './quiet-temporal.js';
 
 export interface WorkerInput {
@@ -51,7 +52,7 @@ runChild<WorkerInput, null>(async ({ config, candidates }) => {
   const oracles: Pick<OracleActivities, 'collectAttestations'> = {
     collectAttestations: async () => [],
   };
-  const store = openBlockStore(config.ipfs);
+  const store = await openStore(config);
   const ipfs = createIpfsActivities({
     store,
     readJson: (cid, parse) => getJson(store, cid, parse),
