@@ -18,6 +18,9 @@ interface TypedDomain {
  * domain, types, message, primaryType: Object.keys(types)[0] })`. */
 export interface OwnerSigner {
   readonly address: string;
+  /** The account is a contract (ERC-1271). The token takes permits of keys alone: such an account has
+   * approved `SessionPayment` for what it deposits. */
+  readonly isContract?: boolean;
   signTypedData(
     domain: TypedDomain,
     types: Record<string, { name: string; type: string }[]>,
@@ -25,6 +28,8 @@ export interface OwnerSigner {
   ): Promise<string>;
 }
 
+/** In the place of a permit that nobody can sign: the token refuses it, and the allowance counts. */
+const NO_PERMIT: Hex = `0x${'00'.repeat(64)}1b`;
 /** Seconds that a permit may be used in. */
 const PERMIT_SECONDS = 3_600;
 
@@ -87,7 +92,10 @@ export async function signPermit(
   const owner = signer.address as Address;
   const spender = network.contracts.sessionPayment;
   const message = { owner, spender, value, nonce, deadline };
-  const signature = await sign(signer, network, 'Permit', 'token', message);
+  const signature =
+    signer.isContract === true
+      ? NO_PERMIT
+      : await sign(signer, network, 'Permit', 'token', message);
   return { owner, valueWei: value.toString(), deadline, signature };
 }
 

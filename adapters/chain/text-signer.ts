@@ -1,6 +1,6 @@
 /** Texts that are signed as wallets do.
  * @see https://eips.ethereum.org/EIPS/eip-191 */
-import { verifyMessage, Wallet } from 'ethers';
+import { hashMessage, verifyMessage, Wallet } from 'ethers';
 import type { Address, Hex } from '../../domain/ids.js';
 
 /** Signs a text.
@@ -12,6 +12,11 @@ export async function signText(
   const wallet = new Wallet(key);
   const signature = await wallet.signMessage(text);
   return { signer: wallet.address as Address, signature: signature as Hex };
+}
+
+/** What is signed of a text. */
+export function hashText(text: string): Hex {
+  return hashMessage(text) as Hex;
 }
 
 /** @returns `null` when the signature is nobody's. */

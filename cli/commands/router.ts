@@ -1,5 +1,6 @@
 /** `cortensor router`: HTTP front, hub of the miners, and holder of sessions' leases. */
 import { randomBytes } from 'node:crypto';
+import { isContractSignature } from '../../adapters/chain/contract-wallet.js';
 import { TokenChain } from '../../adapters/chain/token.js';
 import { openGuardStore } from '../../adapters/database/api-guard.js';
 import { migrate } from '../../adapters/database/migrate.js';
@@ -77,6 +78,8 @@ export const router: Command = {
           permitNonce: (await token.readPermitNonce(address)).toString(),
         }),
       },
+      isContractSignature: (wallet, digest, signature) =>
+        isContractSignature(chains.providers.service, wallet, digest, signature),
       gateway: openSessionGateway({
         client: temporal.client,
         chainId: config.layers.service.chainId,

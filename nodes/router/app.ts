@@ -37,6 +37,7 @@ import { addSessionRoutes } from './routes/sessions.js';
 import { addSourceRoutes, type SourceDesk } from './routes/sources.js';
 import { addTaskRoutes } from './routes/tasks.js';
 import type { Sessions } from './sessions.js';
+import type { Signers } from './signers.js';
 
 /** @throws CHAIN_UNREACHABLE */
 export interface AccountReader {
@@ -57,8 +58,9 @@ export interface AppDeps {
   readonly routerId: string;
   /** The router's age identity: it opens answers at level `link` for who may see them. */
   readonly identity: string;
-  /** Asked to judge answers again. */
   readonly records: TaskRecords;
+  readonly signers: Signers;
+  /** Asked to judge answers again. */
   readonly judge: Judge;
   readonly signingDomain: SigningDomain;
   /** What the chains say of miners and epochs. */

@@ -29,6 +29,7 @@ import type { DependencyStatus } from './network/status.js';
 import { ownPeer, peerName } from './peers.js';
 import { TaskRecords } from './records.js';
 import { Sessions } from './sessions.js';
+import { Signers, type ContractSignatures } from './signers.js';
 import { attachUpgrades, type Upgrade } from './upgrades.js';
 
 /** Answers that are still being written when a router closes get so long. */
@@ -67,6 +68,8 @@ export interface RouterDeps {
   readonly judge: Judge;
   /** Reads the token on the service layer. */
   readonly accounts: AccountReader;
+  /** Asks accounts that are contracts what they have signed. */
+  readonly isContractSignature: ContractSignatures;
   /** Reads miners and epochs on the other layers. */
   readonly chainReader: NetworkReader;
   /** Tells whether what the router depends on is there. */
@@ -107,6 +110,7 @@ export function createRouter(deps: RouterDeps): Router {
     ...(silenceMs === undefined ? {} : { silenceMs }),
   });
   const records = new TaskRecords(deps);
+  const signers = new Signers(crypto, deps.isContractSignature);
   const sessions = new Sessions({
     ...deps,
     records,
@@ -122,11 +126,21 @@ export function createRouter(deps: RouterDeps): Router {
     // All routers of a deployment have this identity, since a session may move to any of them.
     secret: deps.identity,
     store: deps.guardStore,
+    signers,
     ownerOf: async (sessionId) =>
       sessions.find(sessionId)?.lease.owner ?? (await deps.gateway.view(sessionId)).owner,
     log,
   });
-  const app = createApp({ ...deps, records, hub, crypto, sessions, guard, limits: config });
+  const app = createApp({
+    ...deps,
+    records,
+    signers,
+    hub,
+    crypto,
+    sessions,
+    guard,
+    limits: config,
+  });
   const isStopping = () => guard.gate.isDraining;
   const activities = createRouterActivities({ ...deps, hub, crypto, sessions, isStopping });
   return { app, guard, hub, crypto, sessions, activities };

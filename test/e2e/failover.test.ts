@@ -10,7 +10,7 @@ import { Wallet } from 'ethers';
 import { createIdentity } from '../../adapters/seal/identity.js';
 import { taskIdOf } from '../../adapters/seal/task-id.js';
 import type { SealingLevel } from '../../domain/sealing.js';
-import { CortensorClient, type SessionHandle } from '../../sdk/index.js';
+import { CortensorClient, EngineError, type SessionHandle } from '../../sdk/index.js';
 import { answerTo, TOKENS } from './streams/answer.js';
 import { startStreamNetwork, type StreamNetwork } from './streams/network.js';
 import { readWire } from './streams/wire.js';
@@ -92,13 +92,29 @@ const overTheWire: Ask = async (session, prompt, key, begun) => {
   }
 };
 
+/** Asks again what may be asked again. */
+async function patiently<T>(deadline: number, ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      const isPassing = error instanceof EngineError && error.retryable;
+      if (!isPassing || Date.now() > deadline) throw error;
+      await delay(100);
+    }
+  }
+}
+
 /** Nobody waits on a connection: what was acknowledged comes to its end by itself. */
 const delegated: Ask = async (session, prompt, key, begun) => {
   const job = { goal: prompt, maxTokens: 64 };
-  const { taskId } = await session.delegate(job, { idempotencyKey: key });
+  const deadline = Date.now() + PATIENCE_MS;
+  const { taskId } = await patiently(deadline, () =>
+    session.delegate(job, { idempotencyKey: key }),
+  );
   begun();
-  for (const deadline = Date.now() + PATIENCE_MS; Date.now() < deadline; await delay(100)) {
-    const { outcome, outputs } = await session.task(taskId, 'outputs');
+  for (; Date.now() < deadline; await delay(100)) {
+    const { outcome, outputs } = await patiently(deadline, () => session.task(taskId, 'outputs'));
     if (outcome === null) continue;
     const plain = outputs[0]?.plain ?? null;
     return plain !== null && 'text' in plain ? plain.text : '';

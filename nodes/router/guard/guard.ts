@@ -11,6 +11,7 @@ import { parseSessionId, type Address, type SessionId } from '../../../domain/id
 import type { Log } from '../../../domain/log.js';
 import type { AppEnv, RouterApp } from '../app.js';
 import type { ServedTask } from '../session-host.js';
+import type { Signers } from '../signers.js';
 import { Budgets, type GuardStore } from './budget.js';
 import {
   authenticate,
@@ -32,6 +33,7 @@ export interface GuardDeps {
   /** Shared by all routers of the deployment. */
   readonly secret: string;
   readonly store: GuardStore;
+  readonly signers: Signers;
   /** @throws SESSION_NOT_FOUND, TEMPORAL_UNREACHABLE */
   readonly ownerOf: (sessionId: SessionId) => Promise<Address>;
   readonly log: Log;
@@ -54,7 +56,7 @@ export class Guard {
   readonly #budgets: Budgets;
 
   constructor(deps: GuardDeps) {
-    const { config, secret, chainId, store } = deps;
+    const { config, secret, chainId, store, signers } = deps;
     this.#deps = deps;
     this.gate = new Gate(config.limits);
     this.#budgets = new Budgets(store);
@@ -62,6 +64,7 @@ export class Guard {
       secret,
       chainId,
       tokenMs: config.signIn.tokenMs,
+      signers,
       useNonce: (nonce, expiresAtMs) => store.useNonce(nonce, expiresAtMs),
     });
   }

@@ -6,9 +6,9 @@
  */
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { SiweMessage } from 'siwe';
-import { recoverTextSigner } from '../../../adapters/chain/text-signer.js';
 import { EngineError } from '../../../domain/errors.js';
-import { sameAddress, type Address, type Hex } from '../../../domain/ids.js';
+import type { Address, Hex } from '../../../domain/ids.js';
+import type { Signers } from '../signers.js';
 import { WALLET_TOKEN_PREFIX } from './caller.js';
 
 /** Time from the nonce to the signature: a person reads what it signs. */
@@ -23,6 +23,7 @@ export interface SignInDeps {
   /** Of the service layer. */
   readonly chainId: number;
   readonly tokenMs: number;
+  readonly signers: Pick<Signers, 'requireText'>;
   /** Marks a nonce as used, for all routers.
    * @returns false when it was used before. */
   readonly useNonce: (nonce: string, expiresAtMs: number) => Promise<boolean>;
@@ -58,9 +59,10 @@ export class SignIn {
    * @param domains - `host:port` that it may be for.
    * @throws REQUEST_INVALID — not such a message, for another domain or chain, or not in its time.
    * @throws SIGNATURE_INVALID — not signed by the address in it, or its nonce was used.
+   * @throws CHAIN_UNREACHABLE, ROUTER_BUSY — the address is no key's, and its contract could not be asked.
    * @throws DATABASE_UNREACHABLE, DATABASE_REFUSED */
   async signIn(message: string, signature: Hex, domains: readonly string[]): Promise<WalletToken> {
-    const { chainId, tokenMs, useNonce } = this.#deps;
+    const { chainId, tokenMs, signers, useNonce } = this.#deps;
     const said = parseMessage(message);
     const refuse = (field: string, expected: string) =>
       new EngineError('REQUEST_INVALID', { field: `message.${field}`, expected });
@@ -74,10 +76,8 @@ export class SignIn {
       throw refuse('expirationTime', 'a later time');
     }
     const nonceEndsMs = this.#openNonce(said.nonce);
-    const signer = recoverTextSigner(message, signature);
-    if (signer === null || !sameAddress(signer, said.address as Address)) {
-      throw new EngineError('SIGNATURE_INVALID', { signer: said.address });
-    }
+    const signer = said.address as Address;
+    await signers.requireText(signer, message, signature);
     if (!(await useNonce(said.nonce, nonceEndsMs))) {
       throw new EngineError('SIGNATURE_INVALID', { reason: 'the nonce was used before' });
     }

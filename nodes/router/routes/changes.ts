@@ -13,15 +13,7 @@ import {
 } from '../../../domain/session.js';
 import type { AppDeps, AppEnv, RouterApp } from '../app.js';
 import { readJson } from '../body.js';
-import {
-  address,
-  bytes32,
-  limitsOf,
-  parseAmount,
-  permit,
-  requireSigner,
-  signature,
-} from './signed.js';
+import { address, bytes32, limitsOf, parseAmount, permit, signature } from './signed.js';
 
 /** A permit that was used is an older one: the request that carried it may be repeated. */
 const USED_PERMITS = 3n;
@@ -71,7 +63,7 @@ export function addChangeRoutes(app: RouterApp, deps: AppDeps): void {
     const amount = parseAmount(request.amountWei, 'amountWei');
     const { reference } = request;
     const { owner } = await gateway.view(sessionId);
-    await requireSigner(deps, owner, {
+    await deps.signers.require(owner, {
       type: 'WithdrawDeposit',
       domain: signingDomain(deps.network.chainId, deps.network.contracts.sessionPayment),
       value: { sessionId, amount, reference },
@@ -90,7 +82,7 @@ export function addChangeRoutes(app: RouterApp, deps: AppDeps): void {
       throw new EngineError('MODEL_UNKNOWN', { model: policy.model });
     }
     const { owner } = await gateway.view(sessionId);
-    await requireSigner(deps, owner, {
+    await deps.signers.require(owner, {
       type: 'ChangePolicy',
       domain: signingDomain(deps.network.chainId, deps.network.contracts.sessionManager),
       value: { sessionId, policyHash: await policyHashOf(policy), nonce },
@@ -145,12 +137,14 @@ async function checkDeposit(request: DepositRequest, deps: AppDeps): Promise<voi
       expected: 'a later time',
     });
   }
-  await requireSigner(deps, payer, {
+  const kind = await deps.signers.require(payer, {
     type: 'Deposit',
     domain: signingDomain(chainId, contracts.sessionPayment),
     value: { sessionId, payer, amount, reference },
     signature: request.signature,
   });
+  // The token takes permits of keys alone: a contract has approved the amount, or the chain refuses.
+  if (kind === 'contract') return;
   const { permitNonce } = await deps.accounts.readAccount(payer);
   const next = BigInt(permitNonce);
   const checks = Array.from({ length: Number(min(next, USED_PERMITS)) + 1 }, (_, used) => ({

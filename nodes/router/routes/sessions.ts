@@ -10,7 +10,7 @@ import { parsePolicy, SESSION_STATES, type OpenSessionRequest } from '../../../d
 import type { AppDeps, RouterApp } from '../app.js';
 import { readJson } from '../body.js';
 import { authorise, noteOwnership } from '../guard/caller.js';
-import { address, bytes32, limitsOf, permit, requireSigner, signature } from './signed.js';
+import { address, bytes32, limitsOf, permit, signature } from './signed.js';
 
 /** A long poll ends after this, whatever the session's state. */
 const MAX_WAIT_MS = 20_000;
@@ -93,7 +93,7 @@ async function checkRequest(request: OpenSessionRequest, deps: AppDeps): Promise
     throw new EngineError('REQUEST_INVALID', { field: 'sessionId', expected: sessionId });
   }
   const policyHash = await policyHashOf(policy);
-  await requireSigner(deps, owner, {
+  await deps.signers.require(owner, {
     type: 'OpenSession',
     domain: signingDomain(chainId, sessionManager),
     value: { owner, clientReference, policyHash, deposit },

@@ -323,6 +323,7 @@ export interface WorldOptions {
   /** Beside API_KEY and `sk-other`. */
   readonly apiKeys?: readonly ApiKeyConfig[];
   readonly guardStore?: GuardStore;
+  readonly isContractSignature?: RouterDeps['isContractSignature'];
   readonly limits?: Partial<RouterLimits>;
   readonly cors?: readonly string[];
   readonly signIn?: Partial<EngineConfig['router']['signIn']>;
@@ -482,6 +483,7 @@ export async function startWorld(
     accounts: {
       readAccount: async (address) => ({ address, balanceWei: '5', permitNonce: '2' }),
     },
+    isContractSignature: options.isContractSignature ?? (async () => false),
     chainReader: options.chainReader ?? {
       miners: async () => [],
       epochs: async () => [],
