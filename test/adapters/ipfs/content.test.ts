@@ -196,6 +196,8 @@ test('a Kubo that hangs, is down, fails or lies acknowledges nothing', async () 
 // --- altered, truncated, swapped ----------------------------------------------------------------
 
 const DAMAGE = ['flip', 'cut', 'extend', 'swap'] as const;
+const DAMAGE_FOUND =
+  /CONTENT_MISMATCH|CONTENT_TOO_LARGE|do not match their CID|larger than allowed/;
 
 /** A result of several blocks as Kubo answers it: all bytes are looked at again by the real store. */
 interface Stored {
@@ -264,15 +266,16 @@ test('a result of which any block is altered, cut short or swapped is an error, 
           read += part.length;
         }
       };
-      // By stream, what is too much in a leaf only shifts the next; that one is read alone.
-      if (way === liar && how === 'extend' && at > 0) {
-        await reading();
+      const error: unknown = await reading().then(
+        () => null,
+        (reason: unknown) => reason,
+      );
+      if (error === null) {
+        // By stream, what is too much in a leaf only shifts the next; that one is read alone.
+        assert.ok(way === liar && how === 'extend' && at > 0);
         assert.equal(read, bytes.length);
       } else {
-        await assert.rejects(
-          reading(),
-          /CONTENT_MISMATCH|CONTENT_TOO_LARGE|do not match their CID|larger than allowed/,
-        );
+        assert.match(String(error), DAMAGE_FOUND);
         assert.ok(read < bytes.length);
       }
       broken.set(cid, whole);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import test, { after } from 'node:test';
 import fc from 'fast-check';
+import type { CallOptions } from '../../../adapters/ipfs/block-store.js';
 import { cidOf } from '../../../adapters/ipfs/cid.js';
 import { openFileStream, type FileStream } from '../../../adapters/ipfs/file-stream.js';
 import { readContent, readWhole } from '../../../adapters/ipfs/read-content.js';
@@ -106,7 +107,8 @@ function storeOf(held: ReadonlyMap<Cid, Uint8Array>) {
   const asked: Cid[] = [];
   return {
     asked,
-    async get(cid: Cid): Promise<Uint8Array> {
+    async get(cid: Cid, { signal }: CallOptions = {}): Promise<Uint8Array> {
+      signal?.throwIfAborted();
       asked.push(cid);
       const block = held.get(cid);
       if (block === undefined) throw new EngineError('CONTENT_MISSING', { cid });
