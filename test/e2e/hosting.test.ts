@@ -11,7 +11,10 @@ import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readIdentityFile } from '../../adapters/seal/identity-file.js';
 import { startWholeNetwork, type WholeNetwork } from '../../bench/network/whole-network.js';
+import { USER_SINK } from '../../cli/up/network.js';
 import { openParties } from '../../cli/up/parties.js';
+import { findEngineError } from '../../domain/errors.js';
+import type { ExportView } from '../../domain/export.js';
 import type { Cid } from '../../domain/ids.js';
 import { CortensorClient, type Answer, type SessionHandle } from '../../sdk/index.js';
 import { startKubo } from '../../servers/start/index.js';
@@ -67,6 +70,7 @@ const policy = {
   maxMiners: 3,
   priceCeilingWei: '1000000000000',
   host: 'mine',
+  sinks: [USER_SINK],
 } as const;
 const depositWei = 10n ** 18n;
 
@@ -85,6 +89,16 @@ async function until(what: string, isTrue: () => Promise<boolean>): Promise<void
 }
 
 const hostOf = async () => (await session.view()).host ?? assert.fail('it has a host');
+/** `null` until it has begun, which comes after the close. */
+async function exportOf(): Promise<ExportView | null> {
+  try {
+    return await session.exportView(USER_SINK);
+  } catch (error) {
+    if (findEngineError(error)?.code === 'EXPORT_NOT_FOUND') return null;
+    throw error;
+  }
+}
+
 const contentOf = ({ requestCid, resultCids }: Answer): Cid[] => [requestCid, ...resultCids];
 
 async function areAt(kubo: { readonly apiUrl: string }, cids: readonly Cid[]): Promise<boolean[]> {
@@ -161,6 +175,9 @@ test('while it is away, that is said, answers wait, miners are paid, and nothing
   const view = await session.view();
   assert.equal(view.tasks.settled, 3);
   assert.equal(view.host?.waiting, 2);
+  await until('the word that the export waits', async () => {
+    return (await exportOf())?.lastError === 'HOST_UNREACHABLE';
+  });
   const waiting = answers.slice(1).flatMap(contentOf);
   assert.deepEqual(
     await areAt(network.config.ipfs, waiting),
@@ -186,6 +203,7 @@ test('when it is back, all arrives, though the session is closed', async () => {
     const answer = await session.answer(record);
     assert.equal(answer.text, answers[record.ordinal]?.text);
   }
+  await until('the export', async () => (await exportOf())?.state === 'Done');
 });
 
 test("an erasure destroys the keys, and names the user's store, where sealed copies are left", async () => {
