@@ -148,6 +148,32 @@ describe('an oracle refuses a batch, and names the task', () => {
           },
         }),
     ],
+    'with a commitment that names another block than it signs': [
+      /names another block/,
+      () =>
+        network.task(undefined, {
+          answers: (_, [first, second, ...rest]) => {
+            assert.ok(first && second);
+            const { resultCid } = second.commitment;
+            return [{ ...first, commitment: { ...first.commitment, resultCid } }, second, ...rest];
+          },
+        }),
+    ],
+    'that shifts what it pays from one miner to another': [
+      /^the charge is/,
+      () =>
+        network.task(undefined, {
+          settled: (task) => {
+            const amounts = task.payments.map((paid) => BigInt(paid.amountWei));
+            const shifted = amounts.map((wei, i) => wei + ([1n, -1n][i] ?? 0n));
+            const payments = task.payments.map((paid, i) => ({
+              ...paid,
+              amountWei: `${shifted[i]}`,
+            }));
+            return { ...task, payments };
+          },
+        }),
+    ],
     'of a copycat, that signs the precommitment and the reveal of another miner': [
       /does not open its precommitment/,
       () =>
@@ -345,6 +371,12 @@ describe('an oracle holds to what the owner signed', () => {
     network = await createNetwork({ policy: { ...POLICY, priceCeilingWei: '2' } });
     const task = await network.task();
     await refuses(network.batch([task]).batchCid, [task.taskId], /above the ceiling/);
+  });
+
+  test('more miners than the owner asked for are not paid', async () => {
+    network = await createNetwork({ policy: { ...POLICY, redundancy: 2 } });
+    const task = await network.task([HONEST, HONEST, HONEST]);
+    await refuses(network.batch([task]).batchCid, [task.taskId], /more miners would be paid/);
   });
 
   test('another policy than the chain names is refused', async () => {
