@@ -37,6 +37,27 @@ test('a first miner that begins after all, before the second, stays the one that
   never.open();
 });
 
+test('one that is outrun is stopped at once, and nothing that it says then is heard', async (t) => {
+  const [held, rest] = [gate(), gate()];
+  const world = await startWorld(
+    [
+      { answer: () => 'late words', beforeFrame: () => held.opened },
+      { beforeFrame: (n) => (n === 0 ? undefined : rest.opened) },
+    ],
+    { hedgeMs: 50, firstTokenMs: 60_000 },
+  );
+  t.after(() => world.close());
+  const asked = world.chat('one two', { stream: true });
+  const [slow, fast] = [world.miner(0), world.miner(1)];
+  await until(() => fast.said.includes('frame'), 'the hedge');
+  await until(() => slow.heard.some(({ type }) => type === 'cancel'), 'the end of the slow one');
+  held.open();
+  await until(() => slow.said.includes('precommit'), 'what the slow one says');
+  rest.open();
+  assert.equal(textOf(await readSse(await asked)), 'You said: one two');
+  assert.deepEqual(world.gateway.ends[0]?.paidMiners, [fast.address]);
+});
+
 test('without hedging nobody else is asked, however slow the first is', async (t) => {
   const world = await startWorld([{ beforeFrame: () => delay(200) }, {}]);
   t.after(() => world.close());
