@@ -260,18 +260,20 @@ test('a certificate is checked: one that no authority vouches for, and one of an
   const own = certificate('localhost');
   const foreign = certificate('sink.example');
   const rows = batch([task(0)]);
-  for (const [tls, ca, code] of [
-    [own, null, 'SINK_UNTRUSTED'],
-    [foreign, foreign.cert, 'SINK_UNTRUSTED'],
-    [own, foreign.cert, 'SINK_UNTRUSTED'],
+  for (const [tls, ca, reason] of [
+    [own, null, 'unknown-authority'],
+    [foreign, foreign.cert, 'wrong-host'],
+    [own, foreign.cert, 'unknown-authority'],
+    [undefined, null, 'not-encrypted'],
     [own, own.cert, null],
   ] as const) {
     const { messages, port, stop } = await receiver(undefined, tls);
     try {
       const { sink } = sinkAt(`https://localhost:${port}/`, { tls: true, ca });
-      if (code === null) await sink.write(SESSION, rows);
-      else await assert.rejects(sink.write(SESSION, rows), { code });
-      assert.equal(messages.length, code === null ? 4 : 0);
+      const untrusted = { code: 'SINK_UNTRUSTED', details: { reason } };
+      if (reason === null) await sink.write(SESSION, rows);
+      else await assert.rejects(sink.write(SESSION, rows), untrusted);
+      assert.equal(messages.length, reason === null ? 4 : 0);
     } finally {
       await stop();
     }
