@@ -74,8 +74,8 @@ export function hostActivities(
 ): Pick<IpfsActivities, 'deliverTasks' | 'giveUpTasks'> {
   return proxyActivities<IpfsActivities>({
     ...optionsOf(retries.ipfs),
-    startToCloseTimeout: '10 minutes',
-    scheduleToCloseTimeout: '30 minutes',
+    startToCloseTimeout: '1 hour',
+    scheduleToCloseTimeout: '2 hours',
     taskQueue: TASK_QUEUES.ipfs,
     heartbeatTimeout: '1 minute',
     retry: { maximumAttempts: 1 },
