@@ -55,7 +55,6 @@ export function ipfsActivities(retries: RetryPolicies): IpfsActivities {
   });
 }
 
-/** One attempt each: who waits for a sink, and for how long, is the workflow's to say and to show. */
 /** All blocks of a part are read and hashed for these, on every node. */
 export function repairActivities(retries: RetryPolicies): Pick<IpfsActivities, 'repairPart'> {
   return proxyActivities<IpfsActivities>({
@@ -82,6 +81,7 @@ export function hostActivities(
   });
 }
 
+/** One attempt each: who waits for a sink, and for how long, is the workflow's to say and to show. */
 export function databaseActivities(retries: RetryPolicies): DatabaseActivities {
   return proxyActivities<DatabaseActivities>({
     scheduleToCloseTimeout: retries.database.scheduleToCloseMs,
