@@ -336,7 +336,9 @@ export class TaskService {
     const requestCid = cidOf(block);
     const { model } = this.#lease.policy;
     const submission = { taskId, requestCid, model, maxPromptTokens, maxTokens, seed };
-    const [answer] = await Promise.all([this.#submit(submission), this.#pin(block)]);
+    // At rest first: whatever the workflow has accepted, any router can go on with, though this one dies.
+    await this.#pin(block);
+    const answer = await this.#submit(submission);
     if ('refused' in answer) {
       // age seals the same request to other bytes each time: another CID need not be another one.
       const { isSame } = request;

@@ -81,7 +81,7 @@ const overTheWire: Ask = async (session, prompt, key, begun) => {
     const read = await readWire(url, network.apiKey, init, enough).catch(async (error: unknown) => {
       // Not there, or not yet.
       if (Date.now() > deadline) throw error;
-      await delay(50);
+      await delay(250);
       return null;
     });
     if (read === null) continue;
@@ -113,9 +113,10 @@ const delegated: Ask = async (session, prompt, key, begun) => {
     session.delegate(job, { idempotencyKey: key }),
   );
   begun();
-  for (; Date.now() < deadline; await delay(100)) {
+  for (; Date.now() < deadline; await delay(1_000)) {
     const { outcome, outputs } = await patiently(deadline, () => session.task(taskId, 'outputs'));
     if (outcome === null) continue;
+    assert.equal(outcome, 'completed', key);
     const plain = outputs[0]?.plain ?? null;
     return plain !== null && 'text' in plain ? plain.text : '';
   }

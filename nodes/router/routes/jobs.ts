@@ -264,7 +264,7 @@ function requireConstraints(
  * process is needed for it to come to its end.
  * @throws EngineError — it was not recorded, so it may be asked for again. */
 async function durable(
-  { gateway, records, blockStore }: AppDeps,
+  { gateway, records }: AppDeps,
   { host }: HeldSession,
   { taskId, conclusion }: ServedTask,
   outer: AbortSignal,
@@ -272,7 +272,7 @@ async function durable(
   const { sessionId } = host.lease;
   const ended = new AbortController();
   const signal = AbortSignal.any([outer, ended.signal, AbortSignal.timeout(RECORD_MS)]);
-  // What has ended is at rest as well; one of long ago is not where it is looked for below.
+  // One of long ago is not where it is looked for below.
   const concluded = conclusion.then(() => records.find(sessionId, taskId, signal));
   const known = persist(async () => {
     const record = await gateway.task(sessionId, taskId);
@@ -282,12 +282,8 @@ async function durable(
     }
     return record;
   }, signal);
-  // Its block may come to rest a moment after its record.
-  const stored = known.then(({ requestCid }) =>
-    persist((attempt) => blockStore.get(requestCid, { signal: attempt }), signal),
-  );
   try {
-    return await Promise.race([stored.then(() => known), concluded]);
+    return await Promise.race([known, concluded]);
   } finally {
     ended.abort();
   }

@@ -97,6 +97,7 @@ async function signIn(world: World, key = KEY): Promise<Response> {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ message: text, signature }),
+    signal: AbortSignal.timeout(60_000),
   });
 }
 

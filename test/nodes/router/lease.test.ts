@@ -69,6 +69,27 @@ test('open tasks of a lost router are dispatched again from their requests at re
   assert.equal(assigned?.type === 'assign' && assigned.task.request, null);
 });
 
+test('the workflow is told of a request once that is at rest, so that any router can go on with it', async (t) => {
+  const world = await startWorld([{}]);
+  t.after(() => world.close());
+  const { opened, open } = gate();
+  let isHeld = false;
+  const { put } = world.blocks;
+  world.blocks.put = async (bytes) => {
+    isHeld = true;
+    await opened;
+    return put.call(world.blocks, bytes);
+  };
+  const answer = world.chat('hi');
+  // The miners have done their part meanwhile.
+  await until(() => isHeld && world.miner(0).said.includes('precommit'), 'the precommitment');
+  assert.equal(world.gateway.submitted.length, 0);
+  open();
+  assert.equal((await answer).status, 200);
+  const [submitted] = world.gateway.submitted.flat();
+  assert.ok(world.blocks.blocks.has(submitted?.requestCid ?? ''));
+});
+
 test('an open task whose request never came to rest ends without a charge', async (t) => {
   const missing = `0x${'78'.repeat(32)}` as const;
   const world = await startWorld([{}], {
