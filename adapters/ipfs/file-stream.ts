@@ -11,6 +11,8 @@ import type { IncomingMessage } from 'node:http';
 import type { Cid } from '../../domain/ids.js';
 import { rpcUrl } from './rpc-url.js';
 
+/** Bytes that are gathered before they are handed on: the way of each part takes longer than its copy. */
+const BATCH_BYTES = 1024 * 1024;
 /** Milliseconds without a byte after which a stream has failed. Short: who reads goes on block by block,
  * with a deadline of its own and with the other nodes. */
 const PATIENCE_MS = 2_000;
@@ -37,24 +39,54 @@ export function openFileStream(apiUrl: string): FileStream {
     const request = client.request(url, { method: 'POST', agent: false, signal });
     // What ends it comes out of the answer, or of the wait for one.
     request.on('error', () => {});
-    const late = () => void request.destroy(new Error('no bytes in time'));
+    const late = () => void request.destroy(new Error('no answer in time'));
     try {
       request.end();
-      let timer = setTimeout(late, PATIENCE_MS);
+      const timer = setTimeout(late, PATIENCE_MS);
       const [answer] = (await once(request, 'response').finally(() => clearTimeout(timer))) as [
         IncomingMessage,
       ];
       if (answer.statusCode !== 200) throw new Error(`status ${answer.statusCode}`);
-      const parts = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-      for (;;) {
-        // Not while the reader thinks: a stream that nobody takes from may wait.
-        timer = setTimeout(late, PATIENCE_MS);
-        const part = await parts.next().finally(() => clearTimeout(timer));
-        if (part.done === true) return;
-        yield part.value;
-      }
+      yield* batches(answer);
     } finally {
       request.destroy();
     }
   };
+}
+
+/** What an answer holds, by the mebibyte. */
+async function* batches(answer: IncomingMessage): AsyncGenerator<Uint8Array> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  let wake = () => {};
+  answer.on('data', (part: Buffer) => {
+    parts.push(part);
+    bytes += part.length;
+    timer.refresh();
+    if (bytes >= BATCH_BYTES) wake();
+  });
+  // After the end, or what broke it: an answer that is whole is complete by then.
+  answer.on('close', () => wake());
+  answer.on('error', () => {});
+  const late = () => void answer.destroy(new Error('no bytes in time'));
+  let timer = setTimeout(late, PATIENCE_MS);
+  try {
+    while (!answer.closed || bytes > 0) {
+      if (bytes < BATCH_BYTES && !answer.closed) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          answer.resume();
+        });
+      }
+      // Not while the reader thinks: a stream that nobody takes from may wait.
+      answer.pause();
+      clearTimeout(timer);
+      if (bytes > 0) yield Buffer.concat(parts.splice(0));
+      bytes = 0;
+      timer = setTimeout(late, PATIENCE_MS);
+    }
+    if (!answer.complete) throw answer.errored ?? new Error('broken off');
+  } finally {
+    clearTimeout(timer);
+  }
 }
