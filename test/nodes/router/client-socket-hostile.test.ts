@@ -248,7 +248,7 @@ test('requests, sessions and tasks of another are out of reach', async (t) => {
 
 test('of ten thousand asks on one socket, each has one last message, and few are served at once', async (t) => {
   // While it reads them, one process is all of this: router, miner and client.
-  const world = await start(t, [{}], { firstTokenMs: 60_000, silenceMs: 60_000 });
+  const world = await start(t, [{}], { firstTokenMs: 60_000 });
   const client = await dial(t, world.router);
   const { gate: door } = world.router.guard;
   let most = 0;

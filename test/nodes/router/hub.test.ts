@@ -94,7 +94,7 @@ test('a message beyond the limit ends the connection', async (t) => {
 });
 
 test('a miner that falls silent is dropped, and its task goes to another', async (t) => {
-  const world = await startWorld([{ isDeaf: true, isSilent: true }, {}], { silenceMs: 1_500 });
+  const world = await startWorld([{ isDeaf: true, isSilent: true }, {}], { silenceMs: 4_000 });
   t.after(() => world.close());
   const response = await world.chat('hi');
   assert.equal(response.status, 200);

@@ -100,6 +100,8 @@ export class ScriptedMiner {
   connect(routerUrl: string): Promise<void> {
     const ws = new WebSocket(new URL(MINER_PATH, routerUrl.replace('http', 'ws')));
     this.ws = ws;
+    // Beats of the connection before have no place in this one's handshake.
+    clearInterval(this.#heartbeat);
     this.isWelcome = false;
     this.isClosed = false;
     const { address } = this;

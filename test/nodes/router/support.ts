@@ -495,7 +495,8 @@ export async function startWorld(
     erasures: fakeErasures(),
     guardStore: options.guardStore ?? memoryGuardStore(),
     log: () => undefined,
-    ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
+    // No miner is silent because its machine is busy.
+    silenceMs: options.silenceMs ?? 60_000,
     ...(options.sources === undefined ? {} : { sources: options.sources }),
     ...(options.exports === undefined ? {} : { exports: options.exports }),
   });
