@@ -5,6 +5,8 @@ import { Wallet } from 'ethers';
 import { precommitmentOf } from '../../../adapters/chain/precommitment.js';
 import { recoverSigner } from '../../../adapters/chain/sign.js';
 import { cidOf, digestOf } from '../../../adapters/ipfs/cid.js';
+import type { EmbeddingBackend } from '../../../adapters/embedding/backend.js';
+import { namedVector, openScriptedEmbedding } from '../../../adapters/embedding/scripted.js';
 import type { InferenceBackend } from '../../../adapters/model/backend.js';
 import { openScriptedBackend } from '../../../adapters/model/scripted.js';
 import { openAtRest, sealAtRest } from '../../../adapters/seal/at-rest.js';
@@ -13,9 +15,15 @@ import { openChannel, type Channel } from '../../../adapters/seal/channel.js';
 import { createIdentity } from '../../../adapters/seal/identity.js';
 import { createKeyring, wrapKeyring } from '../../../adapters/seal/keyring.js';
 import { signingDomain } from '../../../domain/attestation.js';
+import { textOfVectors } from '../../../domain/embedding.js';
 import type { Address, Hex } from '../../../domain/ids.js';
 import type { Frame, Keyring } from '../../../domain/sealing.js';
-import type { ChatRequest, ChatResult, StreamEvent } from '../../../domain/task.js';
+import type {
+  ChatRequest,
+  ChatResult,
+  InferenceRequest,
+  StreamEvent,
+} from '../../../domain/task.js';
 import type { AssignedTask, SessionGrant } from '../../../domain/wire.js';
 import type { JournalEntry, TaskJournal } from '../../../nodes/miner/journal.js';
 import { startMiner, type Miner } from '../../../nodes/miner/miner.js';
@@ -115,6 +123,49 @@ describe('a miner joins a router', () => {
     await miner?.close();
     await miner?.closed;
     assert.equal(router.connections, 1);
+  });
+});
+
+describe('a miner that embeds too', () => {
+  const vectors = { kind: 'embedding', model: 'vectors', input: ['one', 'two words'] } as const;
+
+  test('says so, and gives vectors only when they are asked for', async () => {
+    start({ embedding: openScriptedEmbedding({ model: 'vectors' }) });
+    const hello = await router.next('hello');
+    assert.deepEqual(hello.models, [MODEL, 'vectors']);
+    assert.deepEqual(hello.features?.['vectors'], ['embedding', 'dimensions']);
+    await router.next('proof');
+    await router.next('heartbeat');
+    router.send({ type: 'session', grant: await grant() });
+    const task = await assignment({}, vectors);
+    router.send({ type: 'assign', task });
+    await router.next('ack');
+    assert.deepEqual(await readStream(task), { text: '', frames: 1 });
+    await router.next('precommit');
+    router.send({ type: 'reveal', taskId: task.taskId });
+    const { commitment, result } = await router.next('commit');
+    const block = await openAtRest(Buffer.from(result, 'base64'), keyring.identity);
+    assert.deepEqual(JSON.parse(new TextDecoder().decode(block)), {
+      model: 'vectors',
+      text: textOfVectors([namedVector('one'), namedVector('two words')]),
+      finishReason: 'embedding',
+      usage: { promptTokens: 3, completionTokens: 0 },
+    });
+    assert.deepEqual(commitment.usage, { promptTokens: 3, completionTokens: 0 });
+  });
+
+  test('declines what a model is not for', async () => {
+    start({ embedding: openScriptedEmbedding({ model: 'vectors' }) });
+    await welcome();
+    router.send({ type: 'session', grant: await grant() });
+    for (const asked of [
+      { ...request, model: 'vectors' },
+      { ...vectors, model: MODEL },
+    ]) {
+      router.send({ type: 'assign', task: await assignment({ isPrimary: false }, asked) });
+      await router.next('ack');
+      assert.equal((await router.next('fail')).code, 'FEATURE_UNSUPPORTED');
+    }
   });
 });
 
@@ -402,6 +453,7 @@ test('an open session: frames are plain, the result block is canonical JSON', as
 function start(
   options: {
     backend?: InferenceBackend;
+    embedding?: EmbeddingBackend;
     concurrency?: number;
     journal?: TaskJournal;
     routerUrls?: readonly string[];
@@ -417,6 +469,7 @@ function start(
     log: (level, event, fields) => lines.push(JSON.stringify({ level, event, ...fields })),
     waits: WAITS,
     ...(options.journal === undefined ? {} : { journal: options.journal }),
+    ...(options.embedding === undefined ? {} : { embedding: options.embedding }),
   });
 }
 
@@ -435,13 +488,16 @@ async function grant(readers = [identity.recipient]): Promise<SessionGrant> {
   return { sessionId: SESSION, level: 'sealed', keyring: toBase64(wrapped) };
 }
 
-async function assignment(changes: Partial<AssignedTask> = {}): Promise<AssignedTask> {
+async function assignment(
+  changes: Partial<AssignedTask> = {},
+  asked: InferenceRequest = request,
+): Promise<AssignedTask> {
   const taskId: Hex = `0x${randomBytes(32).toString('hex')}`;
   const sealer = await channel.sealer(taskId, 'client');
   return {
     sessionId: SESSION,
     taskId,
-    request: await sealer.seal(toUtf8(JSON.stringify(request)), true),
+    request: await sealer.seal(toUtf8(JSON.stringify(asked)), true),
     seed: 7,
     isPrimary: true,
     deadlineMs: 5_000,
