@@ -23,13 +23,15 @@ async function serve(
   options: { readonly apiKey?: string; readonly answerMs?: number } = {},
 ): Promise<{ readonly backend: EmbeddingBackend; readonly asked: Asked[] }> {
   const asked: Asked[] = [];
-  const server = createServer(async (request: IncomingMessage, response) => {
+  const hear = async (request: IncomingMessage): Promise<void> => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const { url, headers } = request;
     const body: unknown = JSON.parse(Buffer.concat(chunks).toString());
     asked.push({ url, authorization: headers.authorization, body });
-    answer(response);
+  };
+  const server = createServer((request, response) => {
+    void hear(request).then(() => answer(response));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {
@@ -83,7 +85,8 @@ test('a length is passed on, and one that is not kept, or refused, is no answer'
   const data = [item(0, [3, 4]), item(1, [0, 5])];
   const kept = await serve(t, json({ data, usage }));
   await kept.backend.embed({ input, dimensions: 2 }, { signal });
-  assert.equal((kept.asked[0]?.body as { dimensions: number }).dimensions, 2);
+  const body = { model: 'm', input, dimensions: 2, encoding_format: 'float' };
+  assert.deepEqual(kept.asked[0]?.body, body);
   await fails(kept.backend.embed({ input, dimensions: 3 }, { signal }), 'BACKEND_FAILED');
   const refused = await serve(t, status(400));
   await fails(refused.backend.embed({ input, dimensions: 3 }, { signal }), 'FEATURE_UNSUPPORTED');
