@@ -181,3 +181,52 @@ test('a session without a host says nothing of one', async () => {
     await handle.result();
   });
 });
+
+test('what waits for its host is not forgotten, however much else is archived', async (t) => {
+  // A server of its own: its clock is not to be kept by what others have left, nor theirs by this.
+  const own = await startTimeSkipping();
+  t.after(() => own.teardown());
+  const { world, ipfs } = userStore();
+  world.isAway = true;
+  let pages = 0;
+  const { fakes } = network({
+    ipfs: {
+      ...ipfs,
+      archiveTasks: async () => {
+        pages++;
+        return 'page-cid';
+      },
+    },
+  });
+  const submissions = Array.from({ length: 1_500 }, (_, n) => ({
+    ...SUBMISSION,
+    taskId: `0x${(n + 1).toString(16).padStart(64, '0')}` as const,
+    ...{ maxPromptTokens: 1, maxTokens: 1 },
+  }));
+  await withWorkers(own, fakes, async () => {
+    const policy = { ...HOSTED, maxTasks: 3_000 };
+    const handle = await startSession(own, sessionInput('link', undefined, policy));
+    await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
+    for (let at = 0; at < submissions.length; at += 500) {
+      const tasks = submissions.slice(at, at + 500);
+      await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks }] });
+    }
+    for (let at = 0; at < submissions.length; at += 500) {
+      const ends = submissions.slice(at, at + 500).map(({ taskId }) => taskId);
+      const tasks = ends.map((taskId) => ({ ...COMPLETION, taskId, outcome: 'failed' as const }));
+      await untilQuiet(handle);
+      await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks }] });
+    }
+    await own.sleep('1 minute');
+    await untilQuiet(handle);
+    assert.equal((await handle.query(sessionQuery)).host?.waiting, 1_500);
+    assert.equal(pages, 0);
+    world.isAway = false;
+    await untilTrue(own, () => pages > 0, 'the archive, once the host has them', '1 minute');
+    assert.ok(world.moved.length >= 500);
+    await untilQuiet(handle);
+    await handle.executeUpdate(closeSessionUpdate, CLOSE);
+    const view = (await handle.result()) as SessionView;
+    assert.deepEqual([view.host?.waiting, view.host?.held], [0, 1_500]);
+  });
+});
