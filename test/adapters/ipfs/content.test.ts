@@ -275,7 +275,8 @@ test('a result of which any block is altered, cut short or swapped is an error, 
         assert.ok(way === liar && how === 'extend' && at > 0);
         assert.equal(read, bytes.length);
       } else {
-        assert.match(String(error), DAMAGE_FOUND);
+        assert.ok(error instanceof Error);
+        assert.match(error.message, DAMAGE_FOUND);
         assert.ok(read < bytes.length);
       }
       broken.set(cid, whole);
