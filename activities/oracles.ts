@@ -1,6 +1,7 @@
 /** What the committee is asked: scores, and signatures that contracts accept. */
 import type { OracleConfig } from '../domain/config.js';
 import type { AttestationAnswer, AttestationRequest } from '../domain/api.js';
+import { deadlineIn } from '../domain/deadline.js';
 import { EngineError, isErrorCode } from '../domain/errors.js';
 import type { NodeHealth } from '../domain/health.js';
 import type { Cid, Hex } from '../domain/ids.js';
@@ -104,7 +105,7 @@ async function post<T>(base: string, path: string, body: unknown, timeoutMs: num
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: deadlineIn(timeoutMs),
     });
   } catch (error) {
     throw unreachable(error);

@@ -5,6 +5,7 @@
  */
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { ErrorBody } from '../domain/api.js';
+import { anyOf } from '../domain/deadline.js';
 import {
   EngineError,
   findEngineError,
@@ -149,7 +150,7 @@ export class RouterHttp {
       clearTimeout(timer);
       timer = setTimeout(() => silence.abort(), SILENCE_MS);
     };
-    const signal = merge(silence.signal, options.signal);
+    const signal = anyOf(silence.signal, options.signal);
     heard();
     try {
       const { body } = await this.#call(url, path, { ...options, signal });
@@ -188,7 +189,7 @@ export class RouterHttp {
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), ms);
     try {
-      return await run(merge(deadline.signal, outer));
+      return await run(anyOf(deadline.signal, outer));
     } catch (error) {
       throw translate(error, url, outer);
     } finally {
@@ -253,8 +254,4 @@ export function errorOf(body: unknown, status: number): EngineError {
 
 function detailsOf(value: unknown): ErrorDetails {
   return typeof value === 'object' && value !== null ? (value as ErrorDetails) : {};
-}
-
-function merge(own: AbortSignal, outer: AbortSignal | undefined): AbortSignal {
-  return outer === undefined ? own : AbortSignal.any([own, outer]);
 }

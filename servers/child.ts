@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { deadlineIn } from '../domain/deadline.js';
 import { EngineError } from '../domain/errors.js';
 import { signalGroup } from './identity.js';
 import { lastLogLine, logPath, openLog } from './logs.js';
@@ -164,11 +165,7 @@ export class Child {
     const { ready, readyTimeoutMs = 30_000 } = this.spec;
     if (ready === undefined) return;
     const done = new AbortController();
-    const limit = AbortSignal.any([
-      done.signal,
-      this.#stopping.signal,
-      AbortSignal.timeout(readyTimeoutMs),
-    ]);
+    const limit = deadlineIn(readyTimeoutMs, done.signal, this.#stopping.signal);
     const ended = run.ended.then(() => {
       throw this.#failure(`ended while starting: ${lastLogLine(this.#data, this.spec.name)}`);
     });

@@ -11,6 +11,7 @@ import type { BaseWallet, JsonRpcProvider, TransactionReceipt } from 'ethers';
 import PQueue from 'p-queue';
 import type pg from 'pg';
 import type { LayerName } from '../../domain/config.js';
+import { anyOf, deadlineIn } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Hex } from '../../domain/ids.js';
 import { ChainAccount } from './account.js';
@@ -136,8 +137,8 @@ export class Outbox {
    *   reason when it aborts.
    */
   async confirm(key: string, options: ConfirmOptions = {}): Promise<ReceiptSummary> {
-    const timeout = AbortSignal.timeout(CONFIRM_TIMEOUT_MS);
-    const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
+    const timeout = deadlineIn(CONFIRM_TIMEOUT_MS);
+    const signal = anyOf(timeout, options.signal);
     try {
       return await this.#confirm(key, signal, options.onPoll ?? (() => {}));
     } catch (error) {

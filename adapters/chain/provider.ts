@@ -5,6 +5,7 @@
  */
 import { JsonRpcProvider, Network, type JsonRpcPayload, type JsonRpcResult } from 'ethers';
 import type { LayerConfig } from '../../domain/config.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError, findEngineError } from '../../domain/errors.js';
 
 export interface ProviderOptions {
@@ -114,7 +115,7 @@ class LayerProvider extends JsonRpcProvider {
       method: 'POST',
       headers: endpoint.headers,
       body: JSON.stringify(payload),
-      signal: AbortSignal.any([this.#ended.signal, AbortSignal.timeout(this.#callTimeoutMs)]),
+      signal: deadlineIn(this.#callTimeoutMs, this.#ended.signal),
     });
     const text = await response.text();
     // Some nodes answer a call that they refuse with 400 and a proper error of the RPC.

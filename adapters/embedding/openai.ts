@@ -2,6 +2,7 @@
  * Vectors of an OpenAI-compatible server: llama.cpp's, vLLM, Ollama, TEI, or a hosted one.
  * @see https://platform.openai.com/docs/api-reference/embeddings
  */
+import { anyOf } from '../../domain/deadline.js';
 import { unitVector } from '../../domain/embedding.js';
 import { EngineError } from '../../domain/errors.js';
 import type { EmbeddingBackend, EmbeddingTask } from './backend.js';
@@ -89,7 +90,7 @@ export function openOpenAiEmbedding(options: {
       const late = new AbortController();
       const timer = setTimeout(() => late.abort(failed('no answer in time')), answerMs);
       try {
-        const any = AbortSignal.any([signal, late.signal, closing.signal]);
+        const any = anyOf(signal, late.signal, closing.signal);
         const answer = ((await ask(task, any)) ?? {}) as Answer;
         const promptTokens = answer.usage?.prompt_tokens;
         // Billing by a guess would be worse than asking again.

@@ -9,6 +9,7 @@ import { request as requestHttps } from 'node:https';
 import { AwsV4Signer } from 'aws4fetch';
 import type { HostConfig } from '../../domain/config.js';
 import type { ContentRef } from '../../domain/content.js';
+import { anyOf, deadlineIn } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import { checkHost, findRefusal, guardedLookup } from '../net/address-guard.js';
@@ -198,8 +199,8 @@ function sender(
   const lookup = guardedLookup(config);
   return async (ask: Ask, maxBytes: number, { signal }: CallOptions): Promise<Answer> => {
     signal?.throwIfAborted();
-    const deadline = AbortSignal.timeout(timeoutMs);
-    const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
+    const deadline = deadlineIn(timeoutMs);
+    const either = anyOf(deadline, signal);
     try {
       checkHost(ask.url.hostname, config);
       return await exchange(ask, maxBytes, { lookup, signal: either });

@@ -6,6 +6,7 @@
 import PQueue from 'p-queue';
 import { create, type KuboRPCClient } from 'kubo-rpc-client';
 import type { CID } from 'multiformats/cid';
+import { anyOf, deadlineIn } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { BlockStore, CallOptions, PutOptions } from './block-store.js';
@@ -60,8 +61,8 @@ export function openKubo(config: {
     timedOut?: () => Promise<EngineError>,
   ): Promise<T> {
     options.signal?.throwIfAborted();
-    const deadline = AbortSignal.timeout(config.timeoutMs);
-    const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;
+    const deadline = deadlineIn(config.timeoutMs);
+    const signal = anyOf(deadline, options.signal);
     let hasStarted = false;
     try {
       return await queue.add(
@@ -174,9 +175,8 @@ export function openKubo(config: {
     async *pins({ signal } = {}) {
       const idle = new AbortController();
       const timer = setTimeout(() => idle.abort(), config.timeoutMs);
-      const signals = signal === undefined ? [idle.signal] : [idle.signal, signal];
       try {
-        const found = kubo.pin.ls({ type: 'recursive', signal: AbortSignal.any(signals) });
+        const found = kubo.pin.ls({ type: 'recursive', signal: anyOf(idle.signal, signal) });
         for await (const { cid } of found) {
           // Pins of others: what the engine does not write, it does not look after.
           if (isOurs(cid.toString())) yield cid.toString();
@@ -216,7 +216,7 @@ const LOCAL = { offline: true };
 /** Asks for the version: `undefined` when Kubo answers, else the reason it does not. */
 async function probe(kubo: KuboRPCClient): Promise<unknown> {
   try {
-    await kubo.version({ signal: AbortSignal.timeout(PROBE_MS) });
+    await kubo.version({ signal: deadlineIn(PROBE_MS) });
     return undefined;
   } catch (reason) {
     return reason;

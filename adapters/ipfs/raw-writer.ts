@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import * as http from 'node:http';
 import * as https from 'node:https';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { CallOptions } from './block-store.js';
@@ -76,7 +77,7 @@ export function openRawWriter(config: {
     requests++;
     const leftMs = Math.min(...batch.map(({ dueAt }) => dueAt)) - performance.now();
     try {
-      const keys = await send(batch, AbortSignal.timeout(Math.max(1, Math.ceil(leftMs))));
+      const keys = await send(batch, deadlineIn(Math.max(1, Math.ceil(leftMs))));
       batch.forEach(({ cid, settle }, i) => {
         const key = keys[i];
         if (key === cid) settle();

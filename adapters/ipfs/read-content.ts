@@ -4,6 +4,7 @@
  * another come in one stream where there is one, which is hashed here, leaf by leaf; from the first
  * that does not come right, the rest is asked for block by block, and what is wrong shows there.
  */
+import { anyOf } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { BlockStore, CallOptions } from './block-store.js';
@@ -55,7 +56,7 @@ export async function* readContent(
 ): AsyncGenerator<Uint8Array> {
   const { maxBytes, from = 0, to = Infinity } = options;
   const stop = new AbortController();
-  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  const signal = anyOf(stop.signal, options.signal);
   const fetch = (link: Cid): Promise<Uint8Array> => {
     const block = store.get(link, { signal });
     // One that is asked for ahead may fail before it is looked at.

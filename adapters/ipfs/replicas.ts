@@ -3,6 +3,7 @@
  * proven that they hold it; a read goes on to the next node when one is away, slow or wrong.
  */
 import { setTimeout } from 'node:timers/promises';
+import { anyOf } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid } from '../../domain/ids.js';
 import type { BlockStore, CallOptions } from './block-store.js';
@@ -66,7 +67,7 @@ export function openReplicas(
       const order = [...nodes].sort((a, b) => Number(isAway(a)) - Number(isAway(b)));
       const hedgeMs = Math.min(HEDGE_MS, timeoutMs / 4);
       const enough = new AbortController();
-      const signal = call.signal ? AbortSignal.any([call.signal, enough.signal]) : enough.signal;
+      const signal = anyOf(enough.signal, call.signal);
       try {
         return await first(order, hedgeMs, (node) =>
           noted(node, node.get(cid, { ...call, signal })),

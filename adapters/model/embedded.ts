@@ -16,6 +16,7 @@ import {
   type LlamaModel,
   type Token,
 } from 'node-llama-cpp';
+import { anyOf } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { ModelFeature } from '../../domain/features.js';
 import type { ChatMessage, ChatRequest, StreamEvent } from '../../domain/task.js';
@@ -105,7 +106,7 @@ class EmbeddedModel implements InferenceBackend {
   }
 
   async *generate(request: ChatRequest, options: GenerateOptions): AsyncGenerator<StreamEvent> {
-    const signal = AbortSignal.any([options.signal, this.#closing.signal]);
+    const signal = anyOf(options.signal, this.#closing.signal);
     signal.throwIfAborted();
     const demanded = demandedTools(request);
     const { messages } = request;

@@ -4,6 +4,7 @@
  */
 import { createParser } from 'eventsource-parser';
 import type { AnswerPiece } from '../../domain/answer-parts.js';
+import { anyOf } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import { CHAT_FEATURES } from '../../domain/features.js';
 import type {
@@ -42,7 +43,7 @@ export function openOpenAiBackend(options: {
     signal.throwIfAborted();
     const silence = new AbortController();
     const timer = setTimeout(() => silence.abort(failed('no byte in time')), silenceMs);
-    const any = AbortSignal.any([signal, silence.signal, closing.signal]);
+    const any = anyOf(signal, silence.signal, closing.signal);
     try {
       const response = await fetch(`${baseUrl.replace(/\/+$/, '')}/chat/completions`, {
         method: 'POST',

@@ -1,5 +1,6 @@
 /** The engine's own processes in development: each role as production runs it, each on its own. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { deadlineIn } from '../../domain/deadline.js';
 import type { ProcessSpec } from '../../servers/spec.js';
 import { PROJECT_COMMAND } from '../project.js';
 import type { MinerParty, Parties, Party } from './parties.js';
@@ -69,7 +70,7 @@ async function untilHealthy(url: string, signal: AbortSignal): Promise<void> {
   for (;;) {
     signal.throwIfAborted();
     try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+      const response = await fetch(url, { signal: deadlineIn(2_000) });
       if (response.ok) return;
     } catch {
       // Not listening yet; the signal ends the wait.

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import type { JudgeRequest } from '../../domain/api.js';
 import type { OracleConfig } from '../../domain/config.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import { sameAddress, type Address } from '../../domain/ids.js';
 import type { Verdict } from '../../domain/verdict.js';
@@ -32,7 +33,7 @@ export function createJudge(oracles: readonly OracleConfig[], timeoutMs: number)
   return async (request, signal) => {
     let lastFailure: unknown;
     for (const oracle of oracles) {
-      const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      const deadline = deadlineIn(timeoutMs, signal);
       try {
         const response = await fetch(new URL('/v1/judge', oracle.url), {
           method: 'POST',

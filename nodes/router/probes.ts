@@ -7,6 +7,7 @@ import { openChannel, type Channel } from '../../adapters/seal/channel.js';
 import { encodeJson } from '../../adapters/ipfs/canonical.js';
 import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import type { SigningDomain } from '../../domain/attestation.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import type { EpochEvidence, Probe, ProbeAnswer } from '../../domain/health.js';
 import type { Address } from '../../domain/ids.js';
 import type { RouterActivities } from '../../domain/lease.js';
@@ -46,7 +47,7 @@ export async function runProbes(
   );
   const answers = rounds.flat();
   const evidence: EpochEvidence = { version: 1, epoch, miners, probes, answers };
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(EVIDENCE_MS)]);
+  const deadline = deadlineIn(EVIDENCE_MS, signal);
   const evidenceCid = await persist(
     (attempt) => putJson(deps.blockStore, evidence, { signal: attempt }),
     deadline,
@@ -62,8 +63,7 @@ async function untilConnected(
 ): Promise<void> {
   const areThere = () => miners.every((miner) => hub.find(miner) !== undefined);
   if (areThere()) return;
-  const patience = AbortSignal.timeout(Math.min(CONNECT_MS, deadlineMs));
-  const deadline = AbortSignal.any([signal, patience]);
+  const deadline = deadlineIn(Math.min(CONNECT_MS, deadlineMs), signal);
   await new Promise<void>((resolve) => {
     const settle = () => {
       stopListening();

@@ -1,6 +1,7 @@
 /** Records of a session's tasks, whether its workflow still holds them or only its archive does. */
 import { getJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { findArchived, parseArchivePage, type ArchivePage } from '../../domain/archive.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid, SessionId, TaskId } from '../../domain/ids.js';
 import type { TaskRecord } from '../../domain/lease.js';
@@ -67,7 +68,7 @@ export class TaskRecords {
   }
 
   async #read(cid: Cid, outer: AbortSignal): Promise<ArchivePage> {
-    const signal = AbortSignal.any([outer, AbortSignal.timeout(READ_MS)]);
+    const signal = deadlineIn(READ_MS, outer);
     const page = await getJson(this.#store, cid, parseArchivePage, { signal });
     const ordinals = page.records.map(({ ordinal }) => ordinal);
     if (this.#ranges.size >= MAX_RANGES) this.#ranges.clear();

@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Context } from 'hono';
 import type { ErrorBody } from '../../domain/api.js';
+import { anyOf } from '../../domain/deadline.js';
 import { EngineError, findEngineError, type ErrorCode } from '../../domain/errors.js';
 import type { SessionId } from '../../domain/ids.js';
 import type { Log } from '../../domain/log.js';
@@ -142,7 +143,7 @@ export class Relay {
         method,
         headers: to,
         body,
-        signal: AbortSignal.any([signal, head.signal]),
+        signal: anyOf(signal, head.signal),
       });
       if (response.body !== null && isStream(response)) {
         return new Response(response.body, { status: response.status, headers: kept(response) });

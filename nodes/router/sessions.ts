@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { openKeyring, wrapKeyring } from '../../adapters/seal/keyring.js';
 import { sessionHolder } from '../../domain/content.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import { TASK_QUEUES, type SessionId } from '../../domain/ids.js';
 import type { ClaimTerms, LeaseInput } from '../../domain/lease.js';
@@ -94,7 +95,7 @@ export class Sessions {
     readers: readonly Reader[],
   ): Promise<KeyringRef> {
     const { blockStore, identity } = this.#deps;
-    const signal = AbortSignal.timeout(KEYRING_MS);
+    const signal = deadlineIn(KEYRING_MS);
     const keys = await openKeyring(await blockStore.get(keyring.cid, { signal }), identity);
     const file = await wrapKeyring(
       keys,
@@ -231,7 +232,7 @@ export class Sessions {
       return { grant, ...(await openKeys(sessionId, null, identity)) };
     }
     if (keyring === null) throw new EngineError('INVARIANT_BROKEN', { what: 'a keyring' });
-    const signal = AbortSignal.timeout(KEYRING_MS);
+    const signal = deadlineIn(KEYRING_MS);
     const file = await blockStore.get(keyring.cid, { signal });
     const grant = { sessionId, level, keyring: Buffer.from(file).toString('base64') };
     if (isClientSealed(level)) return { grant, channel: null, identity: null };

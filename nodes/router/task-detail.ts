@@ -6,6 +6,7 @@ import { getJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { openAtRest } from '../../adapters/seal/at-rest.js';
 import type { Channel } from '../../adapters/seal/channel.js';
 import type { PlainOutput, TaskDetail, TaskOutput } from '../../domain/api.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError, findEngineError } from '../../domain/errors.js';
 import { sameAddress, type Cid, type SessionId } from '../../domain/ids.js';
 import type { TaskRecord } from '../../domain/lease.js';
@@ -38,7 +39,7 @@ export async function readEvidence(
   outer: AbortSignal,
 ): Promise<TaskEvidence | null> {
   if (evidenceCid === null) return null;
-  const signal = AbortSignal.any([outer, AbortSignal.timeout(READ_MS)]);
+  const signal = deadlineIn(READ_MS, outer);
   // Written by a router of this deployment and re-hashed on reading, hence not parsed again.
   return getJson(blockStore, evidenceCid, (value) => value as TaskEvidence, { signal });
 }
@@ -136,7 +137,7 @@ async function readPlain(
   deps: DetailDeps,
   outer: AbortSignal,
 ): Promise<PlainOutput[]> {
-  const signal = AbortSignal.any([outer, AbortSignal.timeout(READ_MS)]);
+  const signal = deadlineIn(READ_MS, outer);
   const opening = openContent({ sessionId, level, keyringCid: keyringCid ?? null }, deps, signal);
   return Promise.all(
     commitments.map(async (commitment): Promise<PlainOutput> => {

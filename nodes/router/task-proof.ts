@@ -4,6 +4,7 @@ import { merkleProof, merkleRoot, taskLeaf } from '../../adapters/chain/merkle.j
 import { getJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { digestOf } from '../../adapters/ipfs/cid.js';
 import type { TaskProof } from '../../domain/api.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError } from '../../domain/errors.js';
 import type { Cid, Hex, SessionId } from '../../domain/ids.js';
 import type { TaskRecord } from '../../domain/lease.js';
@@ -25,7 +26,7 @@ export async function proveTask(
   if (state !== 'Settled' || batchCid === null || settlementTx === null) {
     throw new EngineError('TASK_NOT_SETTLED', { taskId, state });
   }
-  const signal = AbortSignal.any([outer, AbortSignal.timeout(READ_MS)]);
+  const signal = deadlineIn(READ_MS, outer);
   // Written by this deployment and re-hashed on reading; whoever gets the proof verifies it anyway.
   const batch = await getJson(store, batchCid, (value) => value as SettlementBatch, { signal });
   const index = batch.tasks.findIndex((t) => t.sessionId === sessionId && t.taskId === taskId);

@@ -9,6 +9,7 @@ import { putJson, type BlockStore } from '../../adapters/ipfs/block-store.js';
 import { cidOf } from '../../adapters/ipfs/cid.js';
 import type { SigningDomain } from '../../domain/attestation.js';
 import { holderOf } from '../../domain/content.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError, findEngineError, isErrorCode, type ErrorCode } from '../../domain/errors.js';
 import { sameAddress, type Cid, type TaskId } from '../../domain/ids.js';
 import type {
@@ -317,7 +318,7 @@ export class TaskService {
 
   /** @returns `null` when it is not at rest, or not in time; or when the task was ended meanwhile. */
   async #readRequest({ taskId, requestCid }: OpenTask, run: TaskRun): Promise<Uint8Array | null> {
-    const deadline = AbortSignal.any([this.#lost.signal, AbortSignal.timeout(this.#taskMs)]);
+    const deadline = deadlineIn(this.#taskMs, this.#lost.signal);
     const { blockStore } = this.#deps;
     const reading = persist((signal) => blockStore.get(requestCid, { signal }), deadline);
     try {
@@ -471,6 +472,6 @@ export class TaskService {
   }
 
   #pinning(): AbortSignal {
-    return AbortSignal.any([this.#lost.signal, AbortSignal.timeout(this.#taskMs + EVIDENCE_MS)]);
+    return deadlineIn(this.#taskMs + EVIDENCE_MS, this.#lost.signal);
   }
 }

@@ -7,6 +7,7 @@ import { openAtRest } from '../../adapters/seal/at-rest.js';
 import type { Channel, FrameOpener } from '../../adapters/seal/channel.js';
 import type { BlockStore } from '../../adapters/ipfs/block-store.js';
 import { AnswerParts, type AnswerPiece } from '../../domain/answer-parts.js';
+import { deadlineIn } from '../../domain/deadline.js';
 import { EngineError, findEngineError, isErrorCode } from '../../domain/errors.js';
 import type { Address } from '../../domain/ids.js';
 import { errorOfOutcome } from '../../domain/outcome.js';
@@ -205,7 +206,7 @@ async function agreedAnswer(
     const body = { text: answer.text, finishReason, ...answer.callsField };
     if ((await channel.resultHash(body)) === agreed.resultHash) return body;
   }
-  const signal = AbortSignal.timeout(RESULT_MS);
+  const signal = deadlineIn(RESULT_MS);
   const block = await blockStore.get(agreed.resultCid, { signal });
   const result = parseChatResult(identity === null ? block : await openAtRest(block, identity));
   const isCommitted = result !== null && (await channel.resultHash(result)) === agreed.resultHash;

@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { deadlineIn } from '../../domain/deadline.js';
 import { replaceFile } from '../files.js';
 import { rpc } from './rpc.js';
 
@@ -34,7 +35,7 @@ export async function keepChainState(
 
   const save = async (block: unknown): Promise<void> => {
     const startMs = Date.now();
-    const state = String(await rpc(url, 'anvil_dumpState', [], AbortSignal.timeout(CALL_MS)));
+    const state = String(await rpc(url, 'anvil_dumpState', [], deadlineIn(CALL_MS)));
     const tookMs = Date.now() - startMs;
     pauseMs = Math.min(Math.max(8 * tookMs, SHORTEST_PAUSE_MS), LONGEST_PAUSE_MS);
     if (state !== savedState) replaceFile(path, Buffer.from(state.slice(2), 'hex'));
@@ -43,7 +44,7 @@ export async function keepChainState(
 
   while (!signal.aborted) {
     try {
-      const block = await rpc(url, 'eth_blockNumber', [], AbortSignal.timeout(CALL_MS));
+      const block = await rpc(url, 'eth_blockNumber', [], deadlineIn(CALL_MS));
       const sinceMs = Date.now() - savedMs;
       const due = block !== savedBlock && sinceMs >= pauseMs;
       if (due || sinceMs >= SAVE_ANYWAY_MS) await save(block);

@@ -8,6 +8,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import { request as requestHttp, type RequestOptions } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import { deadlineIn } from '../../../domain/deadline.js';
 import { EngineError } from '../../../domain/errors.js';
 import type { ExportRows, ExportTable } from '../../../domain/export.js';
 import type { SessionId } from '../../../domain/ids.js';
@@ -181,7 +182,7 @@ function post(
         method: 'POST',
         headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
         lookup: guardedLookup(access),
-        signal: AbortSignal.timeout(ANSWER_MS),
+        signal: deadlineIn(ANSWER_MS),
         agent: false,
         ...(access.ca === null ? {} : { ca: access.ca }),
       };

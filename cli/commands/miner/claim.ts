@@ -1,4 +1,5 @@
 /** `cortensor miner claim`: a miner settles its own work. */
+import { deadlineIn } from '../../../domain/deadline.js';
 import type { Address } from '../../../domain/ids.js';
 import { createOracleActivities } from '../../../activities/oracles.js';
 import { EngineError } from '../../../domain/errors.js';
@@ -78,7 +79,7 @@ settlement.feeBps and the service layer. Tasks without readable evidence are nam
           if (state !== 'claimable') continue;
           note(`task ${entry.taskId}`);
           try {
-            tasks.push(await proveTask(entry, deps, AbortSignal.timeout(READ_MS)));
+            tasks.push(await proveTask(entry, deps, deadlineIn(READ_MS)));
           } catch (error) {
             skipped.push({ taskId: entry.taskId, reason: reasonOf(error) });
           }

@@ -1,5 +1,6 @@
 /** `cortensor task prove`: whether the chain has settled a task, and as what. */
 import type { TaskProof } from '../../../domain/api.js';
+import { deadlineIn } from '../../../domain/deadline.js';
 import { formatTokens, parseWei } from '../../../domain/money.js';
 import { RouterHttp } from '../../../sdk/http.js';
 import { defineCommand } from '../../command.js';
@@ -31,7 +32,7 @@ contract is asked over an RPC of your own. With --batch no router is asked at al
     const inclusion =
       values.batch === undefined
         ? inclusionOf(await claimOf(values, asked), asked)
-        : await findInBatch(openStore(values), values.batch, asked, AbortSignal.timeout(READ_MS));
+        : await findInBatch(openStore(values), values.batch, asked, deadlineIn(READ_MS));
     return await withServiceLayer(values, async ({ service }) => {
       const proven = await isProven(inclusion, service);
       const { task, batchId } = inclusion;

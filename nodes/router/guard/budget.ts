@@ -1,4 +1,5 @@
 /** The budgets of API keys: tokens in a key's life, over all routers and restarts. */
+import { deadlineIn } from '../../../domain/deadline.js';
 import { EngineError } from '../../../domain/errors.js';
 import type { TaskId } from '../../../domain/ids.js';
 import { persist } from '../retry.js';
@@ -52,7 +53,7 @@ export class Budgets {
     if (budgetTokens === null || tokens === 0) return;
     const counting = persist(
       () => this.#store.addUsedTokens(id, taskId, tokens),
-      AbortSignal.timeout(COUNT_MS),
+      deadlineIn(COUNT_MS),
     );
     this.#counting.add(counting);
     await counting.finally(() => this.#counting.delete(counting));

@@ -8,6 +8,7 @@ import type { HealthChain, PublishedEpoch } from '../../../adapters/chain/health
 import type { OnboardingChain } from '../../../adapters/chain/registry.js';
 import { getJson, type BlockStore } from '../../../adapters/ipfs/block-store.js';
 import type { EpochInfo, EpochSummary, MinerInfo } from '../../../domain/api.js';
+import { deadlineIn } from '../../../domain/deadline.js';
 import { EngineError, findEngineError } from '../../../domain/errors.js';
 import { measuredSpeeds, type EpochEvidence } from '../../../domain/health.js';
 import { sameAddress, type Cid } from '../../../domain/ids.js';
@@ -60,7 +61,7 @@ export function openNetworkReader(deps: NetworkReaderDeps): NetworkReader {
 
   async function document<T>(cid: Cid, parse: (value: unknown) => T): Promise<T> {
     if (documents.has(cid)) return documents.get(cid) as T;
-    const signal = AbortSignal.timeout(DOCUMENT_MS);
+    const signal = deadlineIn(DOCUMENT_MS);
     const read = () => getJson(blockStore, cid, parse, { signal });
     // Its own deadline aborts a read with a reason that is not the engine's.
     const value = await queue.add(read).catch((cause: unknown) => {

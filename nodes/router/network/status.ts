@@ -9,6 +9,7 @@ import type {
   QueueStatus,
   RouterStatus,
 } from '../../../domain/api.js';
+import { deadlineIn } from '../../../domain/deadline.js';
 import { EngineError, findEngineError, type ErrorCode } from '../../../domain/errors.js';
 import { Cached, within } from './cached.js';
 
@@ -50,7 +51,7 @@ async function readDependencies(probes: StatusProbes, ms: number): Promise<Depen
   const [chains, temporal, ipfs, database] = await Promise.all([
     Promise.all(probes.chains.map((chain) => readChain(chain, ms))),
     measure('TEMPORAL_UNREACHABLE', ms, () => probes.readQueues()),
-    measure('IPFS_UNREACHABLE', ms, () => probes.askIpfs(AbortSignal.timeout(ms))),
+    measure('IPFS_UNREACHABLE', ms, () => probes.askIpfs(deadlineIn(ms))),
     measure('DATABASE_UNREACHABLE', ms, () => probes.askDatabase()),
   ]);
   return {

@@ -11,6 +11,7 @@ import type {
   Validation,
 } from '../../../domain/api.js';
 import { maxPromptTokensOf, parseChatRequest } from '../../../domain/chat.js';
+import { deadlineIn } from '../../../domain/deadline.js';
 import { EngineError } from '../../../domain/errors.js';
 import type { TaskId } from '../../../domain/ids.js';
 import type { LeaseInput, TaskRecord } from '../../../domain/lease.js';
@@ -271,7 +272,7 @@ async function durable(
 ): Promise<TaskRecord> {
   const { sessionId } = host.lease;
   const ended = new AbortController();
-  const signal = AbortSignal.any([outer, ended.signal, AbortSignal.timeout(RECORD_MS)]);
+  const signal = deadlineIn(RECORD_MS, outer, ended.signal);
   // One of long ago is not where it is looked for below.
   const concluded = conclusion.then(() => records.find(sessionId, taskId, signal));
   const known = persist(async () => {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { JudgeRequest } from '../../../domain/api.js';
 import type { Verdict } from '../../../domain/verdict.js';
 import { createJudge } from '../../../nodes/router/judge.js';
+import { collectGarbage } from '../../support/collect.js';
 
 const A = '0x00000000000000000000000000000000000000a1';
 const B = '0x00000000000000000000000000000000000000b2';
@@ -53,6 +55,16 @@ test('the first oracle that gives a sound verdict is believed', async (t) => {
   const closed = { ...sound, url: 'http://127.0.0.1:1' };
   const judge = createJudge([closed, silent, failing, sound], 2_000);
   assert.deepEqual(await judge(REQUEST, signal), VERDICT);
+});
+
+test('an oracle that says nothing is given up in time, whatever is collected meanwhile', async (t) => {
+  const requests = new EventEmitter();
+  const silent = await oracle(t, () => requests.emit('one'));
+  const judge = createJudge([silent, await oracle(t, saying(VERDICT))], 1_000);
+  const verdict = judge(REQUEST, signal);
+  await once(requests, 'one');
+  await collectGarbage();
+  assert.deepEqual(await verdict, VERDICT);
 });
 
 test('a verdict that breaks its own rules is not believed', async (t) => {

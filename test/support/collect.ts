@@ -1,0 +1,15 @@
+/** Collecting garbage when a test says so. */
+import { setImmediate as tick } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+/** Collects all that nothing holds, what only finalizers and weak references know of included. */
+export async function collectGarbage(): Promise<void> {
+  for (let n = 0; n < 4; n++) {
+    await tick();
+    collect();
+  }
+}
