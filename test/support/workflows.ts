@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, type Duration, type Payload } from '@temporalio/common';
+import { tsToMs } from '@temporalio/common/lib/time.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { RetryPolicies, RetryPolicyConfig } from '../../domain/config.js';
@@ -127,14 +128,18 @@ export async function untilIdle(
   await untilTrue(env, isIdle, 'the workflow to be idle');
 }
 
-/** Waits, without skipping time, until no activity is under way and the workflow has heard of all that
- * were: an update that arrives while an activity ends is lost by the server that skips time. */
-export async function untilQuiet(handle: WorkflowHandle): Promise<void> {
+/** Waits, without skipping time, until no activity is under way, the workflow has heard of all that were,
+ * and no timer of it is about to fire. The server that skips time loses an update that arrives while
+ * an activity ends, and takes no answer to a workflow task that cancels a timer which fired meanwhile
+ * (temporalio/sdk-java issue 3088): either way the test would wait for ever. */
+export async function untilQuiet(
+  env: TestWorkflowEnvironment,
+  handle: WorkflowHandle,
+): Promise<void> {
   const deadline = Date.now() + UNTIL_TRUE_MS;
   for (;;) {
-    const events = (await handle.fetchHistory()).events ?? [];
-    const count = (isOne: (event: (typeof events)[number]) => boolean) =>
-      events.filter(isOne).length;
+    const events: readonly HistoryEvent[] = (await handle.fetchHistory()).events ?? [];
+    const count = (isOne: (event: HistoryEvent) => boolean) => events.filter(isOne).length;
     const begun = count((event) => event.activityTaskScheduledEventAttributes != null);
     const ended = count(
       (event) =>
@@ -147,12 +152,31 @@ export async function untilQuiet(handle: WorkflowHandle): Promise<void> {
     const isHeard =
       last?.workflowTaskScheduledEventAttributes == null &&
       last?.workflowTaskStartedEventAttributes == null;
-    if (begun === ended && isHeard) return;
+    const dueMs = nextTimerMs(events) - (await env.currentTimeMs());
+    if (begun === ended && isHeard && dueMs > CLEAR_OF_TIMERS_MS) return;
     if (Date.now() > deadline) throw new Error(`not quiet within ${UNTIL_TRUE_MS} ms`);
     await delay(10);
   }
 }
 
+type HistoryEvent = NonNullable<
+  Awaited<ReturnType<WorkflowHandle['fetchHistory']>>['events']
+>[number];
+
+/** When the next of a history's timers fires, by the server's clock. */
+function nextTimerMs(events: readonly HistoryEvent[]): number {
+  const dues = new Map<string, number>();
+  for (const event of events) {
+    const { timerId, startToFireTimeout } = event.timerStartedEventAttributes ?? {};
+    if (timerId != null) dues.set(timerId, tsToMs(event.eventTime) + tsToMs(startToFireTimeout));
+    dues.delete(event.timerFiredEventAttributes?.timerId ?? '');
+    dues.delete(event.timerCanceledEventAttributes?.timerId ?? '');
+  }
+  return Math.min(...dues.values());
+}
+
+/** What a workflow task takes, with room. */
+const CLEAR_OF_TIMERS_MS = 500;
 /** Real time, not skipped. */
 const UNTIL_TRUE_MS = 60_000;
 

@@ -242,7 +242,7 @@ test('exportSession: wrong credentials wait for whoever mends them, and then go 
     await order(handle, 'retry');
     await untilTrue(env, () => looks === 2, 'a second look', '100ms');
     // It has heard of that look, too: an order that came before would be of no use.
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     assert.equal((await viewOf(handle)).state, 'WaitingForCredentials');
     isMended = true;
     await order(handle, 'retry');

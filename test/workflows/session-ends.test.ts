@@ -68,7 +68,7 @@ test('session: closes when its life is over, however busy it is', async () => {
     assert.ok(Math.abs(open.expiresAtMs - opened - 3_600_000) < 60_000);
     await env.sleep('3590s');
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     const view = (await handle.result()) as SessionView;
     assert.deepEqual([view.state, view.budget.refundedWei], ['Closed', '1000000']);
     assert.equal((await handle.query(taskQuery, TASK))?.outcome, 'expired');
@@ -85,7 +85,7 @@ test('session: cancelled, it does not wait for tasks that no router has, and ref
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     await handle.executeUpdate(closeSessionUpdate, { args: [{ isCancelled: true }] });
     const view = (await handle.result()) as SessionView;
     assert.deepEqual([view.state, view.budget.refundedWei], ['Closed', '1000000']);
@@ -101,7 +101,7 @@ test('session: a cancelled task is free, and one that has ended stays as it ende
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION, OTHER] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     const failed = { ...COMPLETION, taskId: OTHER.taskId, outcome: 'failed' as const };
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [failed] }] });
     const ends = await handle.executeUpdate(cancelTasksUpdate, {
@@ -115,6 +115,7 @@ test('session: a cancelled task is free, and one that has ended stays as it ende
       ],
     );
     assert.equal((await handle.query(sessionQuery)).budget.freeWei, '1000000');
+    await untilQuiet(env, handle);
     await handle.executeUpdate(closeSessionUpdate, { args: [{ isCancelled: false }] });
     await handle.result();
   });
@@ -125,7 +126,7 @@ test('session: closes at once when it sees that its owner takes the exit on chai
   await withWorkers(env, fakes, async () => {
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     account.isOpen = false;
     await handle.executeUpdate(syncDepositUpdate);
     const view = (await handle.result()) as SessionView;
@@ -140,7 +141,7 @@ test('session: closes when its tasks are used up', async () => {
     const handle = await start(sessionInput('link', DAY_SECONDS, { maxTasks: 1 }));
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     const failed = { ...COMPLETION, outcome: 'failed' as const };
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [failed] }] });
     assert.equal(((await handle.result()) as SessionView).state, 'Closed');
@@ -230,7 +231,7 @@ testAlone(
 
       await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
 
-      await untilQuiet(handle);
+      await untilQuiet(env, handle);
       const isReplaced = async () =>
         (await handle.query(sessionQuery)).miners.some((miner) => miner.address === '0x05');
       await untilTrue(env, isReplaced, 'the miners to be replaced');
@@ -245,7 +246,7 @@ testAlone(
       assert.ok(rewraps[0]?.readers.some((reader) => reader.recipient === 'age10x05'));
       assert.ok(!rewraps[0]?.readers.some((reader) => reader.recipient === 'age10x01'));
       assert.equal(view.tasks.open, 1, 'no task has failed by it');
-      await untilQuiet(handle);
+      await untilQuiet(env, handle);
       await handle.executeUpdate(closeSessionUpdate, { args: [{ isCancelled: true }] });
       await handle.result();
       const release = workflowIds.releaseContent(CHAIN, input.request?.sessionId ?? '');

@@ -73,7 +73,7 @@ test('results are copied to the host at once, and leave our nodes when they are 
     const handle = await startSession(env, sessionInput('link', undefined, HOSTED));
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     assert.deepEqual(world, { isAway: false, tries: 0, copied: [], moved: [], given: [] });
     const [end] = await handle.executeUpdate(completeTasksUpdate, {
       args: [{ tasks: [COMPLETION] }],
@@ -82,10 +82,10 @@ test('results are copied to the host at once, and leave our nodes when they are 
     await untilTrue(env, () => world.copied.length > 0, 'a copy at the host');
     assert.deepEqual(world.moved, [], 'oracles may still have to read it here');
     assert.deepEqual((await handle.query(taskQuery, TASK))?.host, { state: 'waiting', code: null });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     await handle.signal(tasksSettledSignal, { ...SETTLED, taskIds: [TASK] });
     await untilTrue(env, () => world.moved.length > 0, 'the rest of the move');
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     assert.deepEqual((await handle.query(taskQuery, TASK))?.host, { state: 'held', code: null });
     const { host } = await handle.query(sessionQuery);
     assert.deepEqual(host, {
@@ -107,19 +107,20 @@ test('a host that is away is named, results wait and are paid for, and arrive wh
     const handle = await startSession(env, sessionInput('link', undefined, HOSTED));
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION, next] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
     const codeOf = async () => (await handle.query(sessionQuery)).host?.code;
     await untilTrue(env, async () => (await codeOf()) === 'HOST_UNREACHABLE', 'the host away');
     const away = (await handle.query(taskQuery, TASK))?.host;
     assert.deepEqual(away, { state: 'waiting', code: 'HOST_UNREACHABLE' });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     const [end] = await handle.executeUpdate(completeTasksUpdate, {
       args: [{ tasks: [{ ...COMPLETION, taskId: next.taskId }] }],
     });
     assert.deepEqual([end?.outcome, end?.hostCode], ['completed', 'HOST_UNREACHABLE']);
     await handle.signal(tasksSettledSignal, { ...SETTLED, taskIds: [TASK, next.taskId] });
 
+    await untilQuiet(env, handle);
     await handle.executeUpdate(closeSessionUpdate, CLOSE);
     const stateOf = async () => (await handle.query(sessionQuery)).state;
     await untilTrue(env, async () => (await stateOf()) === 'Closed', 'the close', '10s');
@@ -149,10 +150,10 @@ test('a host that stays away for thirty days after the close has lost what waite
     const handle = await startSession(env, sessionInput('link', undefined, HOSTED));
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     const failed = { ...COMPLETION, outcome: 'failed' as const };
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [failed] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     await handle.executeUpdate(closeSessionUpdate, CLOSE);
     const view = (await handle.result()) as SessionView;
     const days = (await durationMsOf(handle)) / 86_400_000;
@@ -171,12 +172,13 @@ test('a session without a host says nothing of one', async () => {
     const handle = await startSession(env, sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     await handle.executeUpdate(completeTasksUpdate, {
       args: [{ tasks: [{ ...COMPLETION, outcome: 'failed' as const }] }],
     });
     assert.equal((await handle.query(taskQuery, TASK))?.host, undefined);
     assert.equal((await handle.query(sessionQuery)).host, undefined);
+    await untilQuiet(env, handle);
     await handle.executeUpdate(closeSessionUpdate, CLOSE);
     await handle.result();
   });
@@ -214,17 +216,17 @@ test('what waits for its host is not forgotten, however much else is archived', 
     for (let at = 0; at < submissions.length; at += 500) {
       const ends = submissions.slice(at, at + 500).map(({ taskId }) => taskId);
       const tasks = ends.map((taskId) => ({ ...COMPLETION, taskId, outcome: 'failed' as const }));
-      await untilQuiet(handle);
+      await untilQuiet(own, handle);
       await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks }] });
     }
     await own.sleep('1 minute');
-    await untilQuiet(handle);
+    await untilQuiet(own, handle);
     assert.equal((await handle.query(sessionQuery)).host?.waiting, 1_500);
     assert.equal(pages, 0);
     world.isAway = false;
     await untilTrue(own, () => pages > 0, 'the archive, once the host has them', '1 minute');
     assert.ok(world.moved.length >= 500);
-    await untilQuiet(handle);
+    await untilQuiet(own, handle);
     await handle.executeUpdate(closeSessionUpdate, CLOSE);
     const view = (await handle.result()) as SessionView;
     assert.deepEqual([view.host?.waiting, view.host?.held], [0, 1_500]);

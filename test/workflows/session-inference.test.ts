@@ -127,7 +127,7 @@ async function run({ chain, sign, whenOpen, hasSettlement = true }: Scenario) {
     const session = await startSession(env, input);
     if (whenOpen !== undefined) {
       await session.executeUpdate(awaitStateUpdate, { args: ['Open'] });
-      await untilQuiet(session);
+      await untilQuiet(env, session);
       await whenOpen(session);
     }
     const view = (await session.result()) as SessionView;

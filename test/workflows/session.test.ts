@@ -74,9 +74,10 @@ test('session: charges a completed task, waits for its settlement, and refunds t
     const [accepted] = await handle.executeUpdate(submitTasksUpdate, {
       args: [{ tasks: [SUBMISSION] }],
     });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     assert.deepEqual(accepted, { taskId: TASK, ordinal: 0, ended: null });
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
+    await untilQuiet(env, handle);
     await handle.executeUpdate(closeSessionUpdate, CLOSE);
     await handle.signal(tasksSettledSignal, { taskIds: [TASK], ...SETTLED });
     return (await handle.result()) as SessionView;
@@ -97,7 +98,7 @@ test('session: a task whose router is gone for good expires, and its reservation
     const handle = await start(input);
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     return (await handle.result()) as SessionView;
   });
   assert.equal(view.state, 'Closed');
@@ -224,7 +225,7 @@ test('session: tells the settlement workflow of each charged task', async () => 
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
     await env.sleep('10s');
     const history = await settlement.fetchHistory();
@@ -253,7 +254,7 @@ test('session: a task that the committee disputes is not charged', async () => {
     const handle = await start(sessionInput());
     await handle.executeUpdate(awaitStateUpdate, { args: ['Open'] });
     await handle.executeUpdate(submitTasksUpdate, { args: [{ tasks: [SUBMISSION] }] });
-    await untilQuiet(handle);
+    await untilQuiet(env, handle);
     await handle.executeUpdate(completeTasksUpdate, { args: [{ tasks: [COMPLETION] }] });
     await handle.signal(tasksSettledSignal, {
       taskIds: [TASK],
@@ -261,6 +262,7 @@ test('session: a task that the committee disputes is not charged', async () => {
       transaction: null,
       batchCid: null,
     });
+    await untilQuiet(env, handle);
     await handle.executeUpdate(closeSessionUpdate, CLOSE);
     const view = (await handle.result()) as SessionView;
     assert.equal(view.budget.chargedWei, '0');
