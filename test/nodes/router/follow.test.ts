@@ -24,3 +24,20 @@ test('an answer is followed as text by its task alone, from any event on', async
   const rest = await readSse(await world.ask(path, { headers: { 'last-event-id': String(id) } }));
   assert.equal(textOf(rest), 'two three');
 });
+
+test('a stream that breaks between its last text and its usage goes on with both', async (t) => {
+  const world = await startWorld([{}]);
+  t.after(() => world.close());
+  const body = { stream: true, stream_options: { include_usage: true } };
+  const headers = { 'idempotency-key': 'broken' };
+  const whole = await readSse(await world.chat('a b c', body, headers));
+  const end = whole.findIndex(({ data }) => data.includes('"finish_reason":"stop"'));
+  // What a client has that got the end, but not the usage, which has the same number.
+  const seen = whole.slice(0, end + 1).findLast(({ id }) => id !== null)?.id;
+  const rest = await readSse(
+    await world.chat('a b c', body, { ...headers, 'last-event-id': String(seen) }),
+  );
+  assert.deepEqual(rest, whole.slice(end));
+  assert.match(rest[1]?.data ?? '', /"total_tokens":\d+/);
+  assert.notEqual(rest[1]?.id, null);
+});
