@@ -125,8 +125,8 @@ export interface SourceView {
   /** Grows with each change of the declaration. */
   readonly revision: number;
   readonly documents: readonly SourceDocument[];
-  /** Chunks that can be found. */
-  readonly chunks: number;
+  /** Chunks that can be found; `null` while the database of their index cannot be asked. */
+  readonly chunks: number | null;
   /** Of the last run that came to its end. */
   readonly counts: IngestCounts;
   /** Code of what ended the last run; `null` where it did not fail. */

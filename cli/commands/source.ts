@@ -30,11 +30,14 @@ type RouterValues = Omit<Parameters<typeof openClient>[0], 'identity'>;
 const sourcesOf = async (values: RouterValues) =>
   (await openClient({ ...values, identity: undefined })).sources;
 
+const chunksOf = ({ chunks }: SourceView): string =>
+  chunks === null ? 'its database is away' : `${chunks} chunks`;
+
 /** A source in two lines or more. */
 function linesOf(view: SourceView): string[] {
   const { items, added, unchanged, removed } = view.counts;
   return [
-    `${view.source}: ${view.state}, ${view.kind} at level ${view.level}, ${view.chunks} chunks`,
+    `${view.source}: ${view.state}, ${view.kind} at level ${view.level}, ${chunksOf(view)}`,
     `last run: ${items} items, ${added} chunks added, ${unchanged} unchanged, ${removed} removed`,
     ...(view.failure === null ? [] : [`${view.failure}: ${view.failureText ?? ''}`]),
     ...(view.receipt === null

@@ -24,7 +24,7 @@ export const sourceView = component(
     documents: z.array(
       z.object({ cid: z.string(), type: z.enum(DOCUMENT_TYPES), title: z.string() }),
     ),
-    chunks: count,
+    chunks: count.nullable(),
     counts: z.object({ items: count, added: count, unchanged: count, removed: count }),
     failure: z.string().nullable(),
     failureText: z.string().nullable(),

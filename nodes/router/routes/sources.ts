@@ -4,7 +4,7 @@ import type { Context } from 'hono';
 import { z } from 'zod';
 import type { SourceRecord } from '../../../adapters/database/source-catalogue.js';
 import { parseContentCid } from '../../../adapters/ipfs/cid.js';
-import { EngineError } from '../../../domain/errors.js';
+import { EngineError, findEngineError } from '../../../domain/errors.js';
 import type { Cid } from '../../../domain/ids.js';
 import {
   DOCUMENT_TYPES,
@@ -213,7 +213,7 @@ async function viewOf(desk: SourceDesk, record: SourceRecord): Promise<SourceVie
   const { source, spec, level, state, revision, counts, failure, failureText, receipt } = record;
   const documents = spec.kind === 'documents' ? (spec.documents ?? []) : [];
   const isGone = state === 'removed';
-  const chunks = isGone ? 0 : await (await desk.openIndex(record)).count(record);
+  const chunks = isGone ? 0 : await chunksOf(desk, record);
   return {
     source,
     kind: spec.kind,
@@ -227,4 +227,14 @@ async function viewOf(desk: SourceDesk, record: SourceRecord): Promise<SourceVie
     failureText,
     receipt,
   };
+}
+
+/** An index may be in its owner's own database: while that is away, what the engine knows is still told. */
+async function chunksOf(desk: SourceDesk, record: SourceRecord): Promise<number | null> {
+  try {
+    return await (await desk.openIndex(record)).count(record);
+  } catch (error) {
+    if (record.index === null || findEngineError(error) === undefined) throw error;
+    return null;
+  }
 }

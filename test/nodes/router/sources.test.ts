@@ -85,6 +85,7 @@ before(async () => {
   process.env['CORTENSOR_TEST_MYSQL'] = `mysql://owner:secret@${hostname}:${port}/shop`;
   process.env['CORTENSOR_TEST_IDENTITY'] = (await createIdentity()).identity;
   process.env['CORTENSOR_TEST_DATABASE'] = postgres.userUrl;
+  process.env['CORTENSOR_TEST_AWAY'] = postgres.userUrl;
   const ipfs = { apiUrl: kubo.apiUrl, timeoutMs: 10_000 };
   store = openEngineStore({ ipfs, hosts: {} }, pool);
   const config = {
@@ -94,6 +95,7 @@ before(async () => {
       mine: { url: 'env:CORTENSOR_TEST_DATABASE', ...LOCAL },
       shop: { url: 'env:CORTENSOR_TEST_MYSQL', ...LOCAL },
       mended: { url: 'env:CORTENSOR_TEST_MENDED', ...LOCAL },
+      away: { url: 'env:CORTENSOR_TEST_AWAY', ...LOCAL },
       closed: { url: 'env:CORTENSOR_TEST_MYSQL', ...LOCAL, allowPrivate: false },
     },
     ipfs,
@@ -436,6 +438,25 @@ test('credentials of a database that were mended count without a restart', async
   assert.equal((await settled('mended')).state, 'removed');
 });
 
+test('sources are told of and can be removed while the database of one of their indexes is away', async () => {
+  await ask('PUT', '/api/v1/sources/away', { spec: { kind: 'documents' }, index: 'away' });
+  await upload('away', 'Travel', 'text/markdown', TRAVEL);
+  const { chunks } = await settled('away');
+  assert.ok(chunks !== null && chunks > 0);
+  const url = process.env['CORTENSOR_TEST_AWAY'];
+  process.env['CORTENSOR_TEST_AWAY'] = 'postgres://owner@127.0.0.1:1/none';
+  const all = (await (await ask('GET', '/api/v1/sources')).json()) as SourceView[];
+  const countOf = (name: string) => all.find(({ source }) => source === name)?.chunks;
+  assert.equal(countOf('away'), null);
+  assert.ok(Number(countOf('handbook')) > 0);
+  const search = { query: 'flights', context: { sources: ['away'] } };
+  assert.equal(await codeOf(await ask('POST', '/api/v1/context', search)), 'DATABASE_UNREACHABLE');
+  assert.equal((await ask('DELETE', '/api/v1/sources/away')).status, 202);
+  process.env['CORTENSOR_TEST_AWAY'] = url;
+  const gone = await settled('away');
+  assert.deepEqual([gone.state, gone.receipt?.chunks], ['removed', chunks]);
+});
+
 test('bad input gets one clear error, and leaves what was there', async () => {
   const level = await ask('PUT', '/api/v1/sources/x', {
     level: 'sealed',
@@ -501,7 +522,7 @@ test('a source that is removed leaves a receipt, and nothing that anybody could 
   assert.equal(gone.state, 'removed');
   assert.deepEqual(
     [gone.receipt?.chunks, gone.receipt?.vectors, gone.receipt?.blocks, gone.chunks],
-    [chunks, chunks, chunks + documents.length, 0],
+    [chunks, chunks, Number(chunks) + documents.length, 0],
   );
   assert.match(gone.receipt?.digest ?? '', /^0x[0-9a-f]{64}$/);
   assert.equal(await codeOf(await ask('POST', '/api/v1/context', search)), 'SOURCE_NOT_FOUND');
