@@ -3,122 +3,17 @@
 import assert from 'node:assert/strict';
 import { dirname } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
-import { Wallet } from 'ethers';
-import { merkleRoot, taskLeaf } from '../../../adapters/chain/merkle.js';
 import { openEmbedder } from '../../../adapters/embedding/embedder.js';
-import { encodeJson } from '../../../adapters/ipfs/canonical.js';
-import { digestOf } from '../../../adapters/ipfs/cid.js';
-import { createIdentity } from '../../../adapters/seal/identity.js';
-import type { AttestationAnswer } from '../../../domain/api.js';
-import { chargeOf } from '../../../domain/charge.js';
-import { sameAddress, type Address } from '../../../domain/ids.js';
-import { sumBatch } from '../../../domain/settlement.js';
-import type { SettledTask, TaskCompletion } from '../../../domain/task.js';
+import { sameAddress } from '../../../domain/ids.js';
 import { cosineDistance, OUTLIER_DISTANCE } from '../../../domain/verdict.js';
-import { startOracle } from '../../../nodes/oracle/oracle.js';
-import { createJudge } from '../../../nodes/router/judge.js';
 import { embeddingModel, obtain } from '../../../servers/obtain/index.js';
 import type { Script } from '../router/scripted-miner.js';
-import {
-  DOMAIN,
-  MemoryBlocks,
-  NETWORK,
-  SESSION,
-  startWorld,
-  type World,
-} from '../router/support.js';
+import type { World } from '../router/support.js';
+import { settledTask, startJudged } from './judged-world.js';
 
 const { path } = await obtain(embeddingModel);
 const embedder = await openEmbedder(dirname(path));
 after(() => embedder.close());
-
-/** What a stage has in common: a world whose router asks a real oracle, and that oracle. */
-async function start(t: TestContext): Promise<{
-  readonly world: World;
-  attest(tasks: readonly SettledTask[]): Promise<AttestationAnswer>;
-}> {
-  const blocks = new MemoryBlocks();
-  const miners = new Map<string, string>();
-  const { identity } = await createIdentity();
-  const policyHash = { value: '0x' as `0x${string}` };
-  const oracle = await startOracle({
-    host: '127.0.0.1',
-    port: 0,
-    wallet: new Wallet(`0x${'31'.repeat(32)}`),
-    identity,
-    store: blocks,
-    chain: {
-      async readNode(address) {
-        const recipient = miners.get(address.toLowerCase());
-        if (recipient === undefined) return null;
-        const facts = { role: 'miner', status: 'Active', stakeWei: 1n, metadataCid: '' } as const;
-        return { address, recipient, ...facts };
-      },
-      async readSession() {
-        const money = { heldWei: 1_000_000n, chargedWei: 0n };
-        return { owner: DOMAIN.verifyingContract, policyHash: policyHash.value, ...money };
-      },
-    },
-    embedder,
-    domains: {
-      nodeRegistry: DOMAIN,
-      healthLedger: DOMAIN,
-      nodePool: DOMAIN,
-      sessionPayment: DOMAIN,
-    },
-    models: [{ name: 'tiny', pricePerTokenWei: '1' }],
-    feeBps: NETWORK.feeBps,
-    log: () => undefined,
-  });
-  t.after(() => oracle.close());
-  const world = await startWorld([{}, {}, {}], {
-    policy: { level: 'open', redundancy: 3, minMiners: 3, maxMiners: 3 },
-    blocks,
-    judge: createJudge(
-      [{ address: DOMAIN.verifyingContract, url: oracle.url, recipient: '' }],
-      30_000,
-    ),
-  });
-  t.after(() => world.close());
-  for (const miner of world.miners) miners.set(miner.address.toLowerCase(), miner.recipient);
-  policyHash.value = digestOf(await blocks.put(encodeJson(world.lease.policy)));
-  return {
-    world,
-    async attest(tasks) {
-      const root = merkleRoot(tasks.map(taskLeaf));
-      const batch = { version: 1, batchId: root, root, tasks, ...sumBatch(tasks) };
-      const batchCid = await blocks.put(encodeJson(batch));
-      const response = await fetch(new URL('/v1/attest', oracle.url), {
-        method: 'POST',
-        body: JSON.stringify({ kind: 'settle', batchCid }),
-        signal: AbortSignal.timeout(30_000),
-      });
-      return (await response.json()) as AttestationAnswer;
-    },
-  };
-}
-
-/** What is settled of a task that ended, paid as it says or to others. */
-function settledTask(
-  world: World,
-  { taskId, outcome, evidenceCid, resultCid, usage, paidMiners }: TaskCompletion,
-  paid: readonly Address[] = paidMiners,
-): SettledTask {
-  const record = world.gateway.records.get(taskId);
-  assert.ok(record && evidenceCid !== undefined && resultCid !== undefined);
-  const { ordinal, requestCid } = record;
-  const { feeBps } = NETWORK;
-  return {
-    sessionId: SESSION,
-    taskId,
-    ordinal,
-    outcome,
-    requestCid,
-    evidenceCid,
-    resultCid,
-    ...chargeOf({ usage, pricePerTokenWei: 1n, miners: paid, feeBps }),
-  };
-}
 
 /** Each miner in turn lies, so that it is the primary now and then.
  * @param ask - puts the request, and gives back what the client got of it. */
@@ -128,7 +23,7 @@ async function tellApart(
   ask: (world: World) => Promise<unknown>,
   expected: unknown,
 ): Promise<void> {
-  const { world, attest } = await start(t);
+  const { world, attest } = await startJudged(t, { embedder });
   for (const liar of world.miners) {
     const [first, second] = world.miners.filter((miner) => miner !== liar);
     assert.ok(first && second);
