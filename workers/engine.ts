@@ -46,6 +46,7 @@ import {
 import { parseManifest } from '../domain/manifest.js';
 import type { SettledTask } from '../domain/task.js';
 import { archiveQuery, sessionQuery, tasksQuery } from '../workflows/messages.js';
+import { beating } from './beat.js';
 import { WORKFLOW_BUNDLE } from './bundle.js';
 import { createExports } from './exports.js';
 import { openerFor } from './opener.js';
@@ -111,6 +112,8 @@ export async function startEngineWorkers(
   return runWorkers(workers, () => connection.close());
 }
 
+const BEATING = { activity: [beating] };
+
 type Work = (config: EngineConfig) => Partial<WorkerOptions>;
 
 function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
@@ -131,6 +134,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
       },
     }),
     ipfs: () => ({
+      interceptors: BEATING,
       activities: {
         ...erasuresOf(deps),
         ...createIpfsActivities({
@@ -163,6 +167,7 @@ function workOf(deps: EngineWorkerDeps): Readonly<Record<EngineQueue, Work>> {
       ),
     }),
     oracles: ({ oracles, quorum }) => ({
+      interceptors: BEATING,
       activities: createOracleActivities({ oracles, quorum, timeoutMs: ORACLE_MS }),
     }),
   };

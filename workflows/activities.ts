@@ -15,7 +15,8 @@ import type { RetryPolicies, RetryPolicyConfig } from '../domain/config.js';
 import { TASK_QUEUES } from '../domain/ids.js';
 import type { RouterActivities } from '../domain/lease.js';
 
-/** Long activities heartbeat at least this often; one that is silent for longer is tried again. */
+/** Activities that may take longer heartbeat at least this often; one that is silent for longer is tried
+ * again, for instance because its worker was killed. */
 const HEARTBEAT_TIMEOUT = '10s';
 /** A lease is found lost this soon after its router died; a router that lives may be late by more than
  * half of it (workers/router.ts). */
@@ -52,6 +53,7 @@ export function ipfsActivities(retries: RetryPolicies): IpfsActivities {
   return proxyActivities<IpfsActivities>({
     ...optionsOf(retries.ipfs),
     taskQueue: TASK_QUEUES.ipfs,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
   });
 }
 
@@ -110,6 +112,7 @@ export function erasureActivities(retries: RetryPolicies): ErasureActivities {
   return proxyActivities<ErasureActivities>({
     ...optionsOf(retries.ipfs),
     taskQueue: TASK_QUEUES.ipfs,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
   });
 }
 
@@ -128,6 +131,7 @@ export function oracleActivities(retries: RetryPolicies): OracleActivities {
   return proxyActivities<OracleActivities>({
     ...optionsOf(retries.oracle),
     taskQueue: TASK_QUEUES.oracles,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT,
   });
 }
 

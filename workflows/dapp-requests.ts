@@ -13,7 +13,6 @@ import {
   ParentClosePolicy,
   sleep,
   startChild,
-  workflowInfo,
   type ChildWorkflowHandle,
   type Workflow,
 } from '@temporalio/workflow';
@@ -27,6 +26,7 @@ import { inferenceActivities } from './activities.js';
 import { codeOf, OUTAGE_PAUSE } from './failure.js';
 import { WORKFLOWS } from './messages.js';
 import type { refuseInference } from './refuse-inference.js';
+import { isRunLong } from './run-length.js';
 import type { session } from './session.js';
 
 export interface DappRequestsInput {
@@ -68,7 +68,7 @@ export async function dappRequests(input: DappRequestsInput): Promise<never> {
     const isRoom = underWay.size < MAX_UNDER_WAY;
     const hasMore = isRoom && (await look());
     endOverdue();
-    if (workflowInfo().continueAsNewSuggested) {
+    if (isRunLong()) {
       await continueAsNew<typeof dappRequests>({ ...input, carried: { marks: marksOfUnended() } });
     }
     if (!hasMore) await sleep(everyMs);

@@ -13,7 +13,6 @@ import {
   isCancellation,
   log,
   setHandler,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { RetryPolicies } from '../domain/config.js';
 import type { ExportMode, ExportView } from '../domain/export.js';
@@ -22,6 +21,7 @@ import { databaseActivities, readBackActivities } from './activities.js';
 import { ExportRun, type CarriedExport } from './export-run.js';
 import { codeOf, isFinal } from './failure.js';
 import { exportOrderedSignal, exportQuery } from './messages.js';
+import { isRunLong } from './run-length.js';
 
 export interface ExportSessionInput {
   readonly sessionId: SessionId;
@@ -38,8 +38,6 @@ export interface ExportSessionInput {
 const MAX_PAUSE_MS = 5 * 60_000;
 /** An export that gets nowhere for this long is given up. */
 const GIVE_UP_MS = 30 * 86_400_000;
-/** A run continues as new beyond this, or when Temporal suggests it. */
-const EVENTS_PER_RUN = 4_000;
 
 /** Codes that somebody's hands mend, and those that pass or are mended elsewhere. */
 const CREDENTIALS: ReadonlySet<string> = new Set(['SINK_CREDENTIALS']);
@@ -55,7 +53,7 @@ export async function exportSession(input: ExportSessionInput): Promise<ExportVi
   const place = { sessionId, sink };
 
   while (!run.isOver) {
-    if (isRunUsedUp()) {
+    if (isRunLong()) {
       return await continueAsNew<typeof exportSession>({ ...input, ...run.carry() });
     }
     if (run.isStopped) {
@@ -144,9 +142,4 @@ async function attempt<T>(
   } finally {
     isOver = true;
   }
-}
-
-function isRunUsedUp(): boolean {
-  const { historyLength, continueAsNewSuggested } = workflowInfo();
-  return historyLength > EVENTS_PER_RUN || continueAsNewSuggested;
 }

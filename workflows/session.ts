@@ -13,10 +13,10 @@ import {
   isCancellation,
   log,
   sleep,
-  workflowInfo,
 } from '@temporalio/workflow';
 import { needsClientKeyring, type SessionView } from '../domain/session.js';
 import { codeOf } from './failure.js';
+import { isRunLong } from './run-length.js';
 import { archiveTasks, startRelease, writeManifest } from './session-archive.js';
 import { SessionContext, UPDATES_PER_RUN, type SessionInput } from './session-context.js';
 import { carryOutOrders } from './session-deposit.js';
@@ -158,7 +158,7 @@ function isDone(self: SessionContext): boolean {
 }
 
 function isRunUsedUp(self: SessionContext): boolean {
-  return self.updates >= UPDATES_PER_RUN || workflowInfo().continueAsNewSuggested;
+  return self.updates >= UPDATES_PER_RUN || isRunLong();
 }
 
 async function continueInNewRun(self: SessionContext): Promise<never> {

@@ -14,7 +14,6 @@ import {
   log,
   setHandler,
   sleep,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { RetryPolicies } from '../domain/config.js';
 import { workflowIds, type Cid, type Hex, type SessionId, type TaskId } from '../domain/ids.js';
@@ -26,6 +25,7 @@ import type { SettledTask } from '../domain/task.js';
 import { chainActivities, ipfsActivities, oracleActivities } from './activities.js';
 import { isFinal } from './failure.js';
 import { tasksEndedSignal, tasksSettledSignal, tasksWantedSignal } from './messages.js';
+import { isRunLong } from './run-length.js';
 
 export interface SettlementInput {
   readonly chainId: number;
@@ -90,7 +90,7 @@ export async function settlement(input: SettlementInput): Promise<never> {
   setHandler(tasksEndedSignal, (ended) => queue.add(ended));
 
   for (;;) {
-    if (workflowInfo().continueAsNewSuggested) {
+    if (isRunLong()) {
       const left = jobs.map(({ tasks, signed }) => ({ tasks: packTasks(tasks), signed }));
       await continueAsNew<typeof settlement>({
         ...input,
@@ -106,12 +106,11 @@ export async function settlement(input: SettlementInput): Promise<never> {
 
   /** Waits for tasks that make a batch. `null`: there are none, and something else is to be done. */
   async function nextBatch(): Promise<Job | null> {
-    const isFull = () => workflowInfo().continueAsNewSuggested;
     const { retryAtMs } = queue;
-    const hasWork = () => queue.hasTasks || isFull();
+    const hasWork = () => queue.hasTasks || isRunLong();
     if (retryAtMs === null) await condition(hasWork);
     else if (retryAtMs > Date.now()) await condition(hasWork, retryAtMs - Date.now());
-    if (isFull()) return null;
+    if (isRunLong()) return null;
     if ((queue.retryAtMs ?? Number.POSITIVE_INFINITY) > Date.now()) {
       await condition(() => queue.isDue, maxAgeMs);
     }

@@ -63,7 +63,8 @@ const temporal = section({
 });
 
 const tuning = section({
-  maxConcurrentWorkflowTasks: integer(1, 10_000).default(100),
+  // They share one thread, and when a worker starts they share it to read whole histories.
+  maxConcurrentWorkflowTasks: integer(2, 10_000).default(4),
   maxConcurrentActivities: integer(1, 10_000).default(100),
   maxCachedWorkflows: integer(0, 100_000).default(1_000),
 }).prefault({});

@@ -116,7 +116,7 @@ const configRecord: fc.Arbitrary<EngineConfig> = fc.record({
   taskQueues: each(
     Object.keys(TASK_QUEUES) as TaskQueueName[],
     fc.record({
-      maxConcurrentWorkflowTasks: ms(1, 10_000),
+      maxConcurrentWorkflowTasks: ms(2, 10_000),
       maxConcurrentActivities: ms(1, 10_000),
       maxCachedWorkflows: ms(0, 100_000),
     }),
