@@ -3,7 +3,12 @@
  * the activities that a test gives it. Activities are our own ports, so fakes are fair here.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
+import {
+  isGrpcServiceError,
+  ServiceError,
+  WorkflowUpdateFailedError,
+  type WorkflowHandle,
+} from '@temporalio/client';
 import { ApplicationFailure, type Duration, type Payload } from '@temporalio/common';
 import { tsToMs } from '@temporalio/common/lib/time.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -179,6 +184,19 @@ function nextTimerMs(events: readonly HistoryEvent[]): number {
 const CLEAR_OF_TIMERS_MS = 500;
 /** Real time, not skipped. */
 const UNTIL_TRUE_MS = 60_000;
+
+/** Repeats a message, as routers do, that came while one run handed over to the next. */
+export async function persistently<T>(send: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    try {
+      return await send();
+    } catch (error) {
+      if (!isGrpcServiceError(error) && !(error instanceof ServiceError)) throw error;
+      if (Date.now() > deadline) throw error;
+    }
+  }
+}
 
 /** The first argument of a message, as histories hold it. */
 export function argumentOf<T>(

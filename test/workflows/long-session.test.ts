@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isGrpcServiceError, ServiceError, type WorkflowHandle } from '@temporalio/client';
+import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { ARCHIVE_PAGE_TASKS, readTasks, type ArchivePage } from '../../domain/archive.js';
 import { TASK_QUEUES, workflowIds, type Cid, type TaskId } from '../../domain/ids.js';
@@ -22,7 +22,7 @@ import {
   tasksQuery,
 } from '../../workflows/messages.js';
 import type { SettlementInput } from '../../workflows/settlement.js';
-import { RETRIES, startLocal, withWorkers } from '../support/workflows.js';
+import { persistently, RETRIES, startLocal, withWorkers } from '../support/workflows.js';
 import { CHAIN, CLOSE, MINERS, network, sessionInput, startSession } from './session-network.js';
 
 const TASKS = Number(process.env['LONG_SESSION_TASKS'] ?? 4_000);
@@ -239,19 +239,6 @@ test('session: tasks that come one by one make no run that is long to read again
 
 const tasksOf = (handle: WorkflowHandle) =>
   readTasks((from) => persistently(() => handle.query(tasksQuery, from)));
-
-/** Repeats a message, as routers do, that came while one run handed over to the next. */
-async function persistently<T>(send: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + 60_000;
-  for (;;) {
-    try {
-      return await send();
-    } catch (error) {
-      if (!isGrpcServiceError(error) && !(error instanceof ServiceError)) throw error;
-      if (Date.now() > deadline) throw error;
-    }
-  }
-}
 
 function submission(n: number) {
   return {

@@ -3,14 +3,13 @@ import assert from 'node:assert/strict';
 import type { Server } from 'node:http';
 import { connect as dialTcp, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import type { TaskId } from '../../../domain/ids.js';
 import { STREAM_PATH } from '../../../domain/stream.js';
 import type { ChatRequest } from '../../../domain/task.js';
 import { ClientSockets } from '../../../nodes/router/client-socket/sockets.js';
 import { createHttpServer, listen } from '../../../nodes/router/http-server.js';
 import { attachUpgrades } from '../../../nodes/router/upgrades.js';
+import { collect } from '../../support/collect.js';
 import { connect, type StreamClient } from './stream-client.js';
 import { API_KEY, gate, SESSION, startWorld, until, type World } from './support.js';
 
@@ -89,8 +88,7 @@ function fromFirst(numbers: readonly number[]): readonly number[] {
 
 /** Bytes that are alive, once all that is not has gone. */
 function alive(): number {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
+  collect();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }
