@@ -21,6 +21,7 @@ import {
 import type { Cid, SessionId } from '../domain/ids.js';
 import type { TaskRecord } from '../domain/lease.js';
 import type { SessionView } from '../domain/session.js';
+import { beatingWhile } from './beat.js';
 import { collectRows, type Opener } from './export-rows.js';
 import { translated } from './failure.js';
 
@@ -92,8 +93,6 @@ export interface DatabaseActivityDeps {
   readonly digestOf: (marks: AsyncIterable<RowMark>) => Promise<ExportDigest>;
 }
 
-/** A third of the silence after which an activity counts as lost. */
-const BEAT_MS = 3_000;
 /** Tasks a page: a page's payloads are in memory at once. */
 const PAGE_TASKS = 100;
 /** Between two looks at a session that goes on. */
@@ -238,17 +237,6 @@ async function compare(
   const digest = await digestOf(compared());
   for (const mark of expected.values()) note('missing', mark);
   return { ...place, ...digest, faults, found: first, verifiedAt: new Date().toISOString() };
-}
-
-/** Heartbeats while a longer piece of work is under way. */
-async function beatingWhile<T>(work: () => Promise<T>): Promise<T> {
-  const context = Context.current();
-  const timer = setInterval(() => context.heartbeat(), BEAT_MS);
-  try {
-    return await work();
-  } finally {
-    clearInterval(timer);
-  }
 }
 
 function isEnded({ state }: SessionView): boolean {

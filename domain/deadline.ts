@@ -10,6 +10,8 @@ const sources = new WeakMap<AbortSignal, readonly AbortSignal[]>();
 /** Aborts as soon as one of the signals does, with its reason. Absent ones never do. */
 export function anyOf(...signals: readonly (AbortSignal | undefined)[]): AbortSignal {
   const present = signals.filter((signal) => signal !== undefined);
+  const [only] = present;
+  if (only !== undefined && present.length === 1) return only;
   const any = AbortSignal.any(present);
   sources.set(any, present);
   return any;

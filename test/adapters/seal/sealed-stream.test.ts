@@ -97,7 +97,7 @@ test('what breaks the source comes out as it is, and a reader that stops lets it
 
 test('a stream of 64 MiB passes through a few chunks of memory', async () => {
   async function* large(): AsyncGenerator<Uint8Array> {
-    const part = bytesOf(1024 * 1024);
+    const part = bytesOf(MIB);
     for (let i = 0; i < 64; i++) yield part;
   }
   const before = await heldBytes();
@@ -109,6 +109,6 @@ test('a stream of 64 MiB passes through a few chunks of memory', async () => {
     looked = length;
     peak = Math.max(peak, (await heldBytes()) - before);
   }
-  assert.equal(length, 64 * 1024 * 1024);
+  assert.equal(length, 64 * MIB);
   assert.ok(peak < 8 * MIB, `${peak} bytes`);
 });
